@@ -1,0 +1,78 @@
+# make dev    the whole product in one process, on files, no server needed
+# make test   the whole suite, on the embedded adapters and on real servers, which it starts
+# make check  what must hold before a commit: format, lint, types, import directions, schema drift
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STACK := $(PYTHON) -m deploy.stack
+BROKERS ?= 1
+
+.PHONY: help dev test check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+dev: $(VENV)/runtime.stamp
+	$(BIN)/maeari dev
+
+test: $(VENV)/dev.stamp
+	@settings=$$($(STACK) up --brokers $(BROKERS)) || exit 1; \
+	env $$settings $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m schemas.generate --check
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schemas: $(VENV)/dev.stamp
+	$(BIN)/python -m schemas.generate
+
+stack-up:
+	@$(STACK) up --brokers $(BROKERS)
+
+stack-down:
+	@$(STACK) down
+
+stack-status:
+	@$(STACK) status
+
+stack-wipe:
+	@$(STACK) wipe
+
+stack-logs:
+	@$(STACK) logs
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# The project itself is installed editable, its build backend from the same lock.
+INSTALL_SELF = $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "maeari needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(INSTALL_SELF)
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/runtime.stamp
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Needs uv; the locks hold for every platform and name no index.
+lock:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --quiet --python-version 3.11 \
+		--group build --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-emit-index-url --quiet --python-version 3.11 \
+		--group build --group dev --constraint requirements.lock \
+		--custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock

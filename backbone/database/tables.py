@@ -1,0 +1,149 @@
+"""The tables: the events are the record, the state tables their fold, the outbox what is yet to be told.
+
+Moments are epoch milliseconds; lists are JSON text. Migrations under `migrations/` make these tables.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only in a column of type INTEGER.
+_RowNumber = BigInteger().with_variant(Integer, "sqlite")
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("private", Boolean, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("last_event_at", BigInteger, nullable=False),
+    comment="One row a channel; locked by every write, which takes the next sequence.",
+)
+
+channel_members = Table(
+    "channel_members",
+    metadata,
+    Column("channel_id", Text, ForeignKey("channels.channel_id"), nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    PrimaryKeyConstraint("channel_id", "user_id"),
+    Index("channel_members_by_user", "user_id", "channel_id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("channel_id", Text, ForeignKey("channels.channel_id"), nullable=False),
+    Column("author_id", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("mentions", Text, nullable=False),
+    Column("attachments", Text, nullable=False),
+    Column("parent_id", Text),
+    Column("sequence", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("deleted_by", Text),
+    UniqueConstraint("channel_id", "sequence", name="messages_by_channel"),
+    comment="The fold of each message's events; a deleted one keeps its row, with its text emptied.",
+)
+
+message_events = Table(
+    "message_events",
+    metadata,
+    Column("channel_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("event_type", Text, nullable=False),
+    Column("message_id", Text),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("channel_id", "sequence"),
+    Index("message_events_by_message", "message_id", "sequence"),
+    comment="The record: every event of every channel, as it is sent (message_id null for the channel's own).",
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("author_id", Text, nullable=False),
+    Column("key_hash", Text, nullable=False),
+    Column("request_hash", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    PrimaryKeyConstraint("author_id", "key_hash"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("position", _RowNumber, primary_key=True, autoincrement=True),
+    Column("lane", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("ordering_key", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("outbox_by_lane", "lane", "shard", "position"),
+    comment="Events that the log has not acknowledged yet; a lane is drained by one kind of process.",
+)
+
+inbox_counters = Table(
+    "inbox_counters",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("read_up_to", BigInteger, nullable=False),
+    comment="One row a user; locked by whoever appends to the inbox, who takes the next seq.",
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("notification_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("title", Text),
+    Column("body", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("retracted", Boolean, nullable=False),
+    Column("muted", Boolean, nullable=False),
+    PrimaryKeyConstraint("user_id", "seq"),
+    UniqueConstraint("user_id", "message_id", "reason", "kind", name="inbox_once"),
+    Index("inbox_by_message", "message_id"),
+    comment="The truth behind the sockets: kind 'notification', or 'retracted', which takes a seq of its own.",
+)
+
+notified_messages = Table(
+    "notified_messages",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("mentions", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    comment="Each message as the newest event applied by the notifier left it: its version, mentions (JSON), end.",
+)

@@ -1,0 +1,18 @@
+"""The kinds of trouble that adapters translate their drivers' errors into."""
+
+
+class Unavailable(Exception):
+    """A dependency does not answer for now: nothing is lost, try again later, with backoff."""
+
+    def __init__(self, dependency: str, detail: str) -> None:
+        super().__init__(f"{dependency} is not available: {detail}")
+        self.dependency = dependency
+        self.detail = detail
+
+
+class Poison(Exception):
+    """One record can never be read or applied, however often it is tried: park it."""
+
+
+class SetupError(Exception):
+    """The process cannot start as things are set up; the text is one line that says what to do."""

@@ -1,0 +1,157 @@
+"""The event log port: partitioned topics, consumer groups that commit offsets, compaction.
+
+Guarantees of every adapter: `Producer.send` returns once all its records are durable, and records
+with one partition keep their order; a group's partition is read by one member at a time, from the
+last committed offset; a reader sees each partition in offset order, without uncommitted records.
+Topic names are bare (`messages.created`): the adapter adds the prefix and takes it off again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from schemas.topics import Topic
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record to be written; `value` None is a tombstone.
+
+    The partition is murmur2 of `ordering_key`, over the number of the topic's partitions.
+    """
+
+    topic: str
+    key: str
+    ordering_key: str
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it was read; `timestamp_ms` is when it was appended, in epoch milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+class RecordTooLarge(Exception):
+    """The log does not take a record of this size; none of the batch behind it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it exists: `earliest` and `end` are offsets, one a partition."""
+
+    name: str
+    partitions: int
+    cleanup: str
+    retention_ms: int | None
+    replication: int
+    earliest: tuple[int, ...]
+    end: tuple[int, ...]
+
+
+class Producer(Protocol):
+    """Appends records."""
+
+    async def send(self, records: Sequence[NewRecord]) -> None:
+        """Append all and return when all are durable, per partition in the order given.
+
+        Raises Unavailable (some may have been written: sending again repeats them) or RecordTooLarge.
+        """
+
+    async def close(self) -> None:
+        """Release the connection; what was sent before is durable already."""
+
+
+class Consumer(Protocol):
+    """One member of a consumer group. Nothing is committed but by `commit`."""
+
+    async def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Return the next records, in offset order per partition; empty when none came in time.
+
+        Raises Unavailable. Positions advance past what was returned.
+        """
+
+    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Store the next offset to read, for each partition still held. Raises Unavailable."""
+
+    async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read again from these offsets, where the partition is still held."""
+
+    async def lag(self) -> Mapping[TopicPartition, int]:
+        """Return how many records lie behind the position, for each partition held. Raises Unavailable."""
+
+    async def close(self) -> None:
+        """Leave the group."""
+
+
+class Reader(Protocol):
+    """Reads partitions without a group, from the beginning; commits nothing."""
+
+    async def end_offsets(self) -> Mapping[TopicPartition, int]:
+        """Return the present end of each partition read (the offset after the last). Raises Unavailable."""
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Return the next offset to read, for each partition; compare these, not offsets of records seen."""
+
+    async def read(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Return the next records, in offset order per partition; empty when none came in time."""
+
+    async def seek_to_end(self) -> None:
+        """Go to the present end of every partition."""
+
+    async def close(self) -> None:
+        """Release the connection."""
+
+
+class EventLog(Protocol):
+    """The log: what other ports and processes are given. Connects on first use."""
+
+    async def producer(self) -> Producer:
+        """Open a producer (idempotent, acknowledged by all replicas in sync). Raises Unavailable."""
+
+    async def consumer(self, group: str, topics: Sequence[Topic]) -> Consumer:
+        """Join a group; a partition without a committed offset is read from the beginning."""
+
+    async def reader(self, topics: Sequence[Topic]) -> Reader:
+        """Open a reader at the beginning of every partition of the topics."""
+
+    async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
+        """Return the committed offsets of a group, 0 where there is none."""
+
+    async def topics(self) -> Mapping[str, TopicState]:
+        """Return the topics that exist under the prefix, by bare name. Raises Unavailable."""
+
+    async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
+        """Make the topics that are missing; return a line for each one made or found to differ."""
+
+    async def compact(self, topic: Topic) -> None:
+        """Keep the last record of each key, where the adapter does that on demand (else: nothing)."""
+
+    async def close(self) -> None:
+        """Release whatever is open, consumers and producers included."""
+
+
+def missing_topics(existing: Mapping[str, TopicState], needed: Sequence[Topic]) -> list[str]:
+    """Return the names of the topics that a process needs and the log does not have."""
+    return [topic.name for topic in needed if topic.name not in existing]

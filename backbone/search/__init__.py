@@ -1,0 +1,134 @@
+"""The search port: versioned indices of messages behind one alias, and the queries over them.
+
+Guarantees of every adapter: a document is stored only if its `version` is newer than the stored
+one (an older or equal one changes nothing and is no error); a swap of the alias is atomic; a query
+never returns a deleted document, nor one that the given rights do not cover.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from schemas.documents import SearchDocument
+
+Sort = Literal["relevance", "newest", "oldest"]
+
+
+class IndexedDocument(NamedTuple):
+    """A document and the id it lies under; its external version is `document.version`."""
+
+    message_id: str
+    document: SearchDocument
+
+
+class ItemFailure(NamedTuple):
+    """A document that the index refused for good, and why; it will never be taken."""
+
+    message_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What is searched; every part narrows the result. Times are epoch milliseconds.
+
+    `words` and `phrases` must all occur, `not_words` and `not_phrases` must not.
+    """
+
+    words: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    not_words: tuple[str, ...] = ()
+    not_phrases: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    mentions: tuple[str, ...] = ()
+    has_attachment: bool = False
+    not_authors: tuple[str, ...] = ()
+    not_channels: tuple[str, ...] = ()
+    not_mentions: tuple[str, ...] = ()
+    not_has_attachment: bool = False
+    from_ms: int | None = None
+    until_ms: int | None = None
+    """`from_ms` is included, `until_ms` is not."""
+    sort: Sort = "relevance"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Whose eyes: public channels, and these private ones."""
+
+    private_channels: tuple[str, ...] = ()
+
+
+_UNDERSCORED = {"index": "_index", "id": "_id", "score": "_score", "source": "_source"}
+
+
+class Hit(msgspec.Struct, frozen=True, kw_only=True, rename=_UNDERSCORED):
+    """One hit, encoded as Elasticsearch encodes it; `highlight` maps a field to marked fragments."""
+
+    index: str
+    id: str
+    score: float | None
+    source: SearchDocument
+    highlight: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """A page of hits; `cursor` (JSON-able text, opaque to callers) leads to the next, None at the end."""
+
+    hits: tuple[Hit, ...]
+    total: int
+    cursor: str | None
+
+
+class CursorExpired(Exception):
+    """The point in time of a cursor is gone."""
+
+
+class CursorInvalid(Exception):
+    """A cursor that no answer of ours ever carried."""
+
+
+class SearchIndex(Protocol):
+    """The indices and their alias. `index` None stands for the alias. Every method raises Unavailable."""
+
+    async def ensure(self) -> None:
+        """Make the first index and its alias unless the alias exists; safe for several callers at once."""
+
+    async def exists(self) -> bool:
+        """Say whether the alias exists."""
+
+    async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
+        """Store the documents that are newer than the stored ones; return what was refused for good."""
+
+    async def search(
+        self, query: SearchQuery, rights: Rights, limit: int, cursor: str | None = None
+    ) -> SearchPage:
+        """Return a page. Raises CursorExpired or CursorInvalid."""
+
+    async def visible_version(self, message_id: str) -> int | None:
+        """Return the version of the message that searches see now, deleted ones too; None when none."""
+
+    async def refresh(self, index: str | None = None) -> None:
+        """Make everything put before visible to searches; for rebuilds and tests, never per write."""
+
+    async def current(self) -> str | None:
+        """Return the name of the index behind the alias, None when there is no alias."""
+
+    async def create_next(self) -> str:
+        """Make a fresh index with the next version's name, behind no alias; return its name."""
+
+    async def swap(self, index: str) -> str | None:
+        """Point the alias at `index`, atomically; return the index it pointed at before."""
+
+    async def drop(self, index: str) -> None:
+        """Delete an index that is behind no alias."""
+
+    def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
+        """Yield every document, deleted ones too, in no order."""
+
+    async def close(self) -> None:
+        """Release the connection."""

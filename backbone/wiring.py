@@ -1,0 +1,34 @@
+"""The only file that chooses adapters: settings in, ports out. Drivers load when they are chosen."""
+
+from pathlib import Path
+
+from backbone.eventlog import EventLog
+from backbone.search import SearchIndex
+from backbone.settings import Settings
+
+
+def open_eventlog(settings: Settings) -> EventLog:
+    """Return the event log of the settings; it connects on first use."""
+    if settings.eventlog_url.startswith("kafka://"):
+        from backbone.eventlog.kafka import KafkaEventLog  # noqa: PLC0415
+
+        return KafkaEventLog(
+            bootstrap_servers=settings.eventlog_url.removeprefix("kafka://"),
+            prefix=settings.topic_prefix,
+            compression=settings.compression,
+            security=settings.kafka_security,
+        )
+    from backbone.eventlog.embedded import EmbeddedEventLog  # noqa: PLC0415
+
+    return EmbeddedEventLog(Path(settings.eventlog_url.removeprefix("embedded:")), settings.topic_prefix)
+
+
+def open_search(settings: Settings) -> SearchIndex:
+    """Return the search index of the settings; it connects on first use."""
+    if settings.search_url.startswith("http"):
+        from backbone.search.elasticsearch import ElasticsearchIndex  # noqa: PLC0415
+
+        return ElasticsearchIndex(settings.search_url, settings.search_alias, settings.search_security)
+    from backbone.search.embedded import EmbeddedSearchIndex  # noqa: PLC0415
+
+    return EmbeddedSearchIndex(Path(settings.search_url.removeprefix("embedded:")), settings.search_alias)

@@ -1,0 +1,26 @@
+"""The document of the search index: the read side's copy of a message."""
+
+import msgspec
+
+from schemas.messages import Rfc3339
+
+
+class SearchDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One message in the index, under `_id` = message_id with `version` as its external version.
+
+    A deleted message stays as a document with `deleted: true` and no text: a removed document's
+    version would soon be forgotten, and a late write could bring the message back.
+    """
+
+    content: str
+    author: str
+    channel: str
+    created_at: Rfc3339 | None
+    updated_at: Rfc3339 | None
+    mentions: tuple[str, ...] = ()
+    has_attachment: bool = False
+    parent_id: str | None = None
+    private: bool = False
+    sequence: int
+    version: int
+    deleted: bool = False

@@ -1,0 +1,33 @@
+"""A notification as the inbox, the sockets and `platform.notifications.sent` carry it."""
+
+from typing import Literal
+
+import msgspec
+
+from schemas.messages import Rfc3339
+
+# `reply` and others follow; a user gets one notification per message and reason, ever.
+Reason = Literal["mention", "reply"]
+MENTION_TITLE = "새 멘션"
+
+
+class NotificationData(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the notification leads."""
+
+    message_id: str
+    channel_id: str
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """One notification of one user; a retracted one keeps its place with `title` and `body` null."""
+
+    notification_id: str
+    user_id: str
+    reason: Reason
+    title: str | None
+    body: str | None
+    data: NotificationData
+    created_at: Rfc3339
+    read_at: Rfc3339 | None = None
+    muted: bool = False
+    retracted: bool | msgspec.UnsetType = msgspec.UNSET

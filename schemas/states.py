@@ -1,0 +1,39 @@
+"""The state topic's values, folded out of events: the last state of each message."""
+
+from typing import assert_never
+
+import msgspec
+
+from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
+from schemas.messages import Message, MessageState
+
+_decoder: msgspec.json.Decoder[MessageState] = msgspec.json.Decoder(MessageState)
+
+
+def state_after(event: MessagesEvent) -> MessageState:
+    """Return the state of the message after `event`; every event carries all that it needs."""
+    private = event.private is True
+    match event:
+        case MessageCreated() | MessageUpdated():
+            fields = {name: getattr(event.payload, name) for name in Message.__struct_fields__}
+            return MessageState(private=private, **fields)
+        case MessageDeleted():
+            gone = event.payload
+            return MessageState(
+                message_id=gone.message_id,
+                channel_id=gone.channel_id,
+                author_id=gone.author_id,
+                sequence=gone.sequence,
+                version=gone.version,
+                private=private,
+                deleted=True,
+                deleted_at=gone.deleted_at,
+                deleted_by=gone.deleted_by,
+            )
+        case _:
+            assert_never(event)
+
+
+def decode_state(data: bytes | str) -> MessageState:
+    """Read a value of the state topic. Raises msgspec.DecodeError when it is not one."""
+    return _decoder.decode(data)
