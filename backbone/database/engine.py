@@ -1,0 +1,100 @@
+"""The one database handle: transactions that write, connections that read, driver errors translated."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from backbone.database.errors import translated_errors
+from backbone.errors import SetupError
+
+_CONNECT_TIMEOUT_S = 5
+_SQLITE_BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """A pool of connections to PostgreSQL, or one SQLite file; connects on first use."""
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = make_url(url)
+        self.engine: AsyncEngine = _sqlite_engine(self.url) if self.embedded else _postgres_engine(self.url)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is SQLite."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the end of the block and rolled back on any error.
+
+        On SQLite it is the only writer from its first moment. Raises Unavailable.
+        """
+        with translated_errors():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+                async with connection.begin():
+                    yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read from; nothing is committed. Raises Unavailable."""
+        with translated_errors():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def _postgres_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=10,
+        connect_args={
+            "timeout": _CONNECT_TIMEOUT_S,
+            "command_timeout": 60,
+            "server_settings": {"application_name": "maeari", "timezone": "UTC"},
+        },
+    )
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    if url.database and url.database != ":memory:":
+        _make_folder(Path(url.database).parent)
+    engine = create_async_engine(url, connect_args={"timeout": _SQLITE_BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"MAEARI_DATA: cannot make the folder {folder}: {error.strerror}; choose another one"
+        ) from error
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own BEGIN comes too late (before the first write, not the first read): ours replaces it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # What was acknowledged must be on disk: NORMAL would lose the last commits with the power.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))

@@ -1,0 +1,59 @@
+"""What the drivers' errors mean: not there for now, not set up, or a fault that must be seen."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from backbone.errors import SetupError, Unavailable
+
+DEPENDENCY = "database"
+
+# SQLSTATE classes that pass with time: connections, rolled-back transactions (deadlocks among them),
+# resources, locks, an operator's shutdown, and the system's own errors (a full disk).
+_PASSING_CLASSES = ("08", "40", "53", "55", "57", "58")
+_MISSING_TABLE = "42P01"
+# What a wrong URL leads to: no such database, user or password.
+_REFUSED_CLASSES = ("28", "3D")
+_SQLITE_PASSING = ("locked", "busy", "disk", "full", "unable to open", "readonly", "i/o error")
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Translate the drivers' errors that leave the block; IntegrityError passes as it is."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        raise _translated(error) from error
+    except PoolTimeout as error:
+        raise Unavailable(DEPENDENCY, "all connections are in use") from error
+    except TimeoutError as error:
+        raise Unavailable(DEPENDENCY, "no answer in time") from error
+    except OSError as error:
+        raise Unavailable(DEPENDENCY, one_line(error)) from error
+    except Exception as error:
+        # While connecting, asyncpg's own errors come through bare; they are known by their SQLSTATE.
+        if getattr(error, "sqlstate", None) is None:
+            raise
+        raise Unavailable(DEPENDENCY, one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an error as one line, its type where it has no text."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _translated(error: DBAPIError) -> Exception:
+    reason = one_line(error.orig) if error.orig is not None else one_line(error)
+    reason = reason.rsplit(">: ", 1)[-1]
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate == _MISSING_TABLE or "no such table" in reason:
+        return SetupError("the database lacks its tables: run `maeari migrate`")
+    if error.connection_invalidated or (sqlstate and sqlstate[:2] in (*_PASSING_CLASSES, *_REFUSED_CLASSES)):
+        return Unavailable(DEPENDENCY, reason)
+    if sqlstate is None and any(word in reason.lower() for word in _SQLITE_PASSING):
+        return Unavailable(DEPENDENCY, reason)
+    return error

@@ -1,0 +1,62 @@
+"""The schema's history, run by Alembic: `migrate` brings a database to the newest revision."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from backbone.database.engine import Database
+from backbone.errors import SetupError
+
+# Two processes that migrate at once take turns; the number is arbitrary and fixed.
+_MIGRATION_LOCK = 7_042_311
+
+
+async def migrate(database: Database) -> tuple[str | None, str]:
+    """Bring the database to the newest revision; return the revision before and after.
+
+    Safe to call again, and by several processes at once. Raises Unavailable.
+    """
+    async with database.writing() as connection:
+        if not database.embedded:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        return await connection.run_sync(_upgrade)
+
+
+async def check_migrated(database: Database) -> None:
+    """Raise SetupError unless the database is at the newest revision; Unavailable when it is not there."""
+    async with database.reading() as connection:
+        current = await connection.run_sync(_current)
+    newest = _newest()
+    if current != newest:
+        state = "lacks its tables" if current is None else f"is at revision {current}, not {newest}"
+        raise SetupError(f"the database {state}: run `maeari migrate`")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
+
+
+def _newest() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None, "there is at least one revision"
+    return head
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _upgrade(connection: Connection) -> tuple[str | None, str]:
+    before = _current(connection)
+    newest = _newest()
+    if before != newest:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return before, newest

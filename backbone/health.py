@@ -1,0 +1,37 @@
+"""What a process knows of its dependencies, for `/health/ready` and for people."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The answer of a probe: `ready` False means that the process cannot do its main work."""
+
+    ready: bool
+    status: str
+    dependencies: dict[str, str]
+
+
+class Health:
+    """The last known state of each dependency; the essential ones decide whether the process is ready."""
+
+    def __init__(self, *essential: str) -> None:
+        self._essential = frozenset(essential)
+        self._states: dict[str, str] = dict.fromkeys(essential, "ok")
+
+    def up(self, dependency: str) -> None:
+        """Note that the dependency answered."""
+        self._states[dependency] = "ok"
+
+    def down(self, dependency: str, detail: str) -> None:
+        """Note that the dependency did not answer, and what it was heard to say."""
+        self._states[dependency] = detail
+
+    def readiness(self) -> Readiness:
+        """Return what the probe answers."""
+        troubled = {name for name, state in self._states.items() if state != "ok"}
+        return Readiness(
+            ready=not troubled & self._essential,
+            status="degraded" if troubled else "ok",
+            dependencies=dict(sorted(self._states.items())),
+        )
