@@ -1,0 +1,183 @@
+"""`python3 -m deploy.stack`: brings the real servers up and down, on loopback.
+
+Settings lines go to stdout, everything else to stderr. Exit codes: 0 done, 1 it failed (one line
+says why), 2 wrong usage. Commands that change something wait for one another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from deploy.stack.elasticsearch import Elasticsearch
+from deploy.stack.kafka import Kafka
+from deploy.stack.postgres import Postgres
+from deploy.stack.process import tail
+from deploy.stack.progress import say
+from deploy.stack.settings import Settings, StackError, UsageError, read_settings, require_space
+
+SERVERS = ("kafka", "elasticsearch", "postgres")
+FIRST_INSTALL_MEBIBYTES = 2500
+RUNNING_MEBIBYTES = 300
+LOG_LINES = 40
+
+Server = Kafka | Elasticsearch | Postgres
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        settings = read_settings(os.environ)
+        command: Callable[[Settings, argparse.Namespace], int] = options.command
+        return command(settings, options)
+    except UsageError as error:
+        say(str(error))
+        return 2
+    except StackError as error:
+        say(str(error))
+        return 1
+    except OSError as error:
+        say(f"{error.strerror or error}: {error.filename or 'the operating system refused'}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; `up` or `down` repairs what is half done")
+        return 130
+
+
+def up(settings: Settings, options: argparse.Namespace) -> int:
+    """Installs and starts what is missing, then prints the settings."""
+    installed = (settings.root / "elasticsearch").exists()
+    require_space(settings.root, RUNNING_MEBIBYTES if installed else FIRST_INSTALL_MEBIBYTES)
+    with _alone(settings):
+        kafka = Kafka(settings, options.brokers)
+        failures = _together([kafka.start, Elasticsearch(settings).start, Postgres(settings).start])
+    for failure in failures:
+        say(str(failure))
+    if failures:
+        return 1
+    return env(settings, options)
+
+
+def down(settings: Settings, _options: argparse.Namespace) -> int:
+    """Stops everything, keeps the data."""
+    if not settings.root.exists():
+        return 0
+    with _alone(settings):
+        failures = _together([server.stop for server in _servers(settings)])
+    for failure in failures:
+        say(str(failure))
+    return 1 if failures else 0
+
+
+def wipe(settings: Settings, options: argparse.Namespace) -> int:
+    """Stops the named servers (all by default) and drops their data; the programs stay."""
+    if not settings.root.exists():
+        return 0
+    with _alone(settings):
+        for name, server in zip(SERVERS, _servers(settings), strict=True):
+            if name in (options.servers or SERVERS):
+                server.wipe()
+    return 0
+
+
+def status(settings: Settings, _options: argparse.Namespace) -> int:
+    """One line a server; exit code 1 unless all run."""
+    servers = _servers(settings)
+    for server in servers:
+        print("\n".join(server.status()))
+    return 0 if all(server.running() for server in servers) else 1
+
+
+def env(settings: Settings, _options: argparse.Namespace) -> int:
+    """The settings lines, whether the servers run or not."""
+    print("\n".join(settings.lines(Kafka(settings).brokers())))
+    return 0
+
+
+def logs(settings: Settings, options: argparse.Namespace) -> int:
+    """The end of each server's log."""
+    for server in _servers(settings):
+        for path in server.logs():
+            print(f"==> {path}")
+            print("\n".join(tail(path, options.lines) or ["(empty)"]))
+    return 0
+
+
+def kafka_broker(settings: Settings, options: argparse.Namespace) -> int:
+    """Kills or starts one broker."""
+    if not settings.root.exists():
+        raise StackError("no stack is here: `python3 -m deploy.stack up` makes one")
+    with _alone(settings):
+        kafka = Kafka(settings)
+        act = kafka.kill_broker if options.action == "kill" else kafka.start_broker
+        act(options.broker)
+    return 0
+
+
+def _servers(settings: Settings) -> list[Server]:
+    return [Kafka(settings), Elasticsearch(settings), Postgres(settings)]
+
+
+def _together(tasks: Sequence[Callable[[], object]]) -> list[Exception]:
+    """Runs all side by side to their ends; returns what went wrong."""
+
+    def attempt(task: Callable[[], object]) -> Exception | None:
+        try:
+            task()
+        except (StackError, OSError) as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        return [error for error in pool.map(attempt, tasks) if error is not None]
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Holds the stack's lock, which the system releases even when this process is killed."""
+    with (settings.root / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another command on this stack")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m deploy.stack",
+        description="Kafka, PostgreSQL and Elasticsearch on loopback, for development and tests.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, summary in (
+        ("up", up, "install and start what is missing, print the settings"),
+        ("down", down, "stop everything, keep the data"),
+        ("wipe", wipe, "stop, and drop the data"),
+        ("status", status, "one line a server; exit code 1 unless all run"),
+        ("env", env, "print the settings as NAME=value"),
+        ("logs", logs, "print the end of each server's log"),
+        ("kafka", kafka_broker, "kill or start one broker"),
+    ):
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(command=command)
+        if name == "up":
+            added.add_argument("--brokers", type=int, choices=(1, 3), help="default 1")
+        elif name == "wipe":
+            added.add_argument("servers", nargs="*", metavar="SERVER", help=", ".join(SERVERS))
+        elif name == "logs":
+            added.add_argument("--lines", type=int, default=LOG_LINES, help="default 40")
+        elif name == "kafka":
+            added.add_argument("action", choices=("kill", "start"))
+            added.add_argument("broker", type=int, metavar="ID")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

