@@ -16,6 +16,8 @@ from backbone.errors import SetupError
 
 T = TypeVar("T")
 
+METRICS_PORTS: Mapping[str, int] = {"indexer": 9101, "notifier": 9102, "analytics": 9103, "archiver": 9104}
+
 
 class SettingsError(SetupError):
     """A setting is wrong; the text names it and says what it may be."""
@@ -74,9 +76,6 @@ class Settings:
             and self.eventlog_url.startswith("embedded:")
             and self.search_url.startswith("embedded:")
         )
-
-
-METRICS_PORTS = {"indexer": 9101, "notifier": 9102, "analytics": 9103, "archiver": 9104}
 
 
 class Environment:
@@ -140,7 +139,7 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
     )
     if settings.auth == "off" and not is_loopback(settings.host):
         raise SettingsError(
-            f"MAEARI_HOST: {settings.host} is not a loopback address, and MAEARI_AUTH=off listens on loopback only"
+            f"MAEARI_HOST: {settings.host} is not a loopback address; MAEARI_AUTH=off allows no other"
         )
     return settings
 
@@ -285,7 +284,7 @@ def _kafka_security(env: Environment) -> KafkaSecurity:
     )
     if security.protocol.startswith("SASL") and not (security.username and security.password):
         raise SettingsError(
-            f"MAEARI_KAFKA_USERNAME: MAEARI_KAFKA_SECURITY_PROTOCOL={security.protocol} needs it, and a password"
+            f"MAEARI_KAFKA_USERNAME: the protocol {security.protocol} needs it, and MAEARI_KAFKA_PASSWORD"
         )
     return security
 

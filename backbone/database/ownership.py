@@ -56,7 +56,7 @@ async def _owned_session(database: Database, name: str) -> AsyncIterator[AsyncCo
 async def _owned_file(database: Database, name: str) -> AsyncIterator[AsyncConnection | None]:
     path = Path(f"{database.url.database}.{name.replace('/', '-')}.lock")
     try:
-        file = path.open("w")
+        file = path.open("w")  # noqa: ASYNC230 - an empty file, opened once
     except OSError as error:
         raise SetupError(f"cannot write {path}: {error.strerror}") from error
     with file, translated_errors():

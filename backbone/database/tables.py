@@ -79,7 +79,7 @@ message_events = Table(
     Column("body", Text, nullable=False),
     PrimaryKeyConstraint("channel_id", "sequence"),
     Index("message_events_by_message", "message_id", "sequence"),
-    comment="The record: every event of every channel, as it is sent (message_id null for the channel's own).",
+    comment="The record: every event of every channel, as it is sent.",
 )
 
 idempotency_keys = Table(
@@ -135,7 +135,7 @@ inbox = Table(
     PrimaryKeyConstraint("user_id", "seq"),
     UniqueConstraint("user_id", "message_id", "reason", "kind", name="inbox_once"),
     Index("inbox_by_message", "message_id"),
-    comment="The truth behind the sockets: kind 'notification', or 'retracted', which takes a seq of its own.",
+    comment="The truth behind the sockets; kind is 'notification' or 'retracted'.",
 )
 
 notified_messages = Table(
@@ -145,5 +145,5 @@ notified_messages = Table(
     Column("version", BigInteger, nullable=False),
     Column("mentions", Text, nullable=False),
     Column("deleted", Boolean, nullable=False),
-    comment="Each message as the newest event applied by the notifier left it: its version, mentions (JSON), end.",
+    comment="Each message as the newest event that the notifier applied left it.",
 )
