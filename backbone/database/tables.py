@@ -130,6 +130,7 @@ inbox = Table(
     Column("title", Text),
     Column("body", Text),
     Column("created_at", BigInteger, nullable=False),
+    Column("read_at", BigInteger),
     Column("retracted", Boolean, nullable=False),
     Column("muted", Boolean, nullable=False),
     PrimaryKeyConstraint("user_id", "seq"),
@@ -145,5 +146,5 @@ notified_messages = Table(
     Column("version", BigInteger, nullable=False),
     Column("mentions", Text, nullable=False),
     Column("deleted", Boolean, nullable=False),
-    comment="Each message as the newest event that the notifier applied left it.",
+    comment="What the notifier knows of each message: newest version, who was mentioned when, its end.",
 )

@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("body", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("read_at", sa.BigInteger(), nullable=True),
         sa.Column("retracted", sa.Boolean(), nullable=False),
         sa.Column("muted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "seq"),
@@ -79,7 +80,7 @@ def upgrade() -> None:
         sa.Column("mentions", sa.Text(), nullable=False),
         sa.Column("deleted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("message_id"),
-        comment="Each message as the newest event that the notifier applied left it.",
+        comment="What the notifier knows of each message: newest version, who was mentioned when, its end.",
     )
     op.create_table(
         "outbox",
