@@ -11,22 +11,17 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from deploy.stack.elasticsearch import Elasticsearch
-from deploy.stack.kafka import Kafka
-from deploy.stack.postgres import Postgres
-from deploy.stack.process import tail
+from deploy.stack.docker import DockerStack, docker_answers, state_file
+from deploy.stack.local import LocalStack
 from deploy.stack.progress import say
 from deploy.stack.settings import Settings, StackError, UsageError, read_settings, require_space
 
 SERVERS = ("kafka", "elasticsearch", "postgres")
-FIRST_INSTALL_MEBIBYTES = 2500
-RUNNING_MEBIBYTES = 300
 LOG_LINES = 40
 
-Server = Kafka | Elasticsearch | Postgres
+Stack = LocalStack | DockerStack
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,16 +47,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def up(settings: Settings, options: argparse.Namespace) -> int:
     """Installs and starts what is missing, then prints the settings."""
-    installed = (settings.root / "elasticsearch").exists()
-    require_space(settings.root, RUNNING_MEBIBYTES if installed else FIRST_INSTALL_MEBIBYTES)
+    require_space(settings.root, 1)
     with _alone(settings):
-        kafka = Kafka(settings, options.brokers)
-        failures = _together([kafka.start, Elasticsearch(settings).start, Postgres(settings).start])
-    for failure in failures:
-        say(str(failure))
-    if failures:
-        return 1
-    return env(settings, options)
+        stack = _stack(settings)
+        failures = stack.up(options.brokers)
+    return _report(failures) or env(settings, options)
 
 
 def down(settings: Settings, _options: argparse.Namespace) -> int:
@@ -69,73 +59,64 @@ def down(settings: Settings, _options: argparse.Namespace) -> int:
     if not settings.root.exists():
         return 0
     with _alone(settings):
-        failures = _together([server.stop for server in _servers(settings)])
-    for failure in failures:
-        say(str(failure))
-    return 1 if failures else 0
+        return _report(_stack(settings).down())
 
 
 def wipe(settings: Settings, options: argparse.Namespace) -> int:
     """Stops the named servers (all by default) and drops their data; the programs stay."""
+    unknown = set(options.servers) - set(SERVERS)
+    if unknown:
+        raise UsageError(f"there is no server {unknown.pop()}: name {', '.join(SERVERS)} or none")
     if not settings.root.exists():
         return 0
     with _alone(settings):
-        for name, server in zip(SERVERS, _servers(settings), strict=True):
-            if name in (options.servers or SERVERS):
-                server.wipe()
-    return 0
+        return _report(_stack(settings).wipe(options.servers or SERVERS))
 
 
 def status(settings: Settings, _options: argparse.Namespace) -> int:
     """One line a server; exit code 1 unless all run."""
-    servers = _servers(settings)
-    for server in servers:
-        print("\n".join(server.status()))
-    return 0 if all(server.running() for server in servers) else 1
+    lines, complete = _stack(settings).status()
+    print("\n".join(lines))
+    return 0 if complete else 1
 
 
 def env(settings: Settings, _options: argparse.Namespace) -> int:
     """The settings lines, whether the servers run or not."""
-    print("\n".join(settings.lines(Kafka(settings).brokers())))
+    print("\n".join(settings.lines(_stack(settings).brokers)))
     return 0
 
 
 def logs(settings: Settings, options: argparse.Namespace) -> int:
     """The end of each server's log."""
-    for server in _servers(settings):
-        for path in server.logs():
-            print(f"==> {path}")
-            print("\n".join(tail(path, options.lines) or ["(empty)"]))
+    print("\n".join(_stack(settings).logs(options.lines)))
     return 0
 
 
-def kafka_broker(settings: Settings, options: argparse.Namespace) -> int:
+def kafka(settings: Settings, options: argparse.Namespace) -> int:
     """Kills or starts one broker."""
     if not settings.root.exists():
         raise StackError("no stack is here: `python3 -m deploy.stack up` makes one")
     with _alone(settings):
-        kafka = Kafka(settings)
-        act = kafka.kill_broker if options.action == "kill" else kafka.start_broker
+        stack = _stack(settings)
+        act = stack.kill_broker if options.action == "kill" else stack.start_broker
         act(options.broker)
     return 0
 
 
-def _servers(settings: Settings) -> list[Server]:
-    return [Kafka(settings), Elasticsearch(settings), Postgres(settings)]
+def _stack(settings: Settings) -> Stack:
+    """What is there already; for a new one Docker, if its engine answers."""
+    if state_file(settings).exists():
+        return DockerStack(settings)
+    fresh = not (settings.root / "kafka").exists()
+    if fresh and settings.docker_allowed and docker_answers():
+        return DockerStack(settings)
+    return LocalStack(settings)
 
 
-def _together(tasks: Sequence[Callable[[], object]]) -> list[Exception]:
-    """Runs all side by side to their ends; returns what went wrong."""
-
-    def attempt(task: Callable[[], object]) -> Exception | None:
-        try:
-            task()
-        except (StackError, OSError) as error:
-            return error
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        return [error for error in pool.map(attempt, tasks) if error is not None]
+def _report(failures: Sequence[str]) -> int:
+    for failure in failures:
+        say(failure)
+    return 1 if failures else 0
 
 
 @contextmanager
@@ -163,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", status, "one line a server; exit code 1 unless all run"),
         ("env", env, "print the settings as NAME=value"),
         ("logs", logs, "print the end of each server's log"),
-        ("kafka", kafka_broker, "kill or start one broker"),
+        ("kafka", kafka, "kill or start one broker"),
     ):
         added = commands.add_parser(name, help=summary, description=summary)
         added.set_defaults(command=command)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from deploy.stack.account import Account, unprivileged
-from deploy.stack.java import Java, find_java, resolve
+from deploy.stack.java import POM, Java, find_java, resolve
 from deploy.stack.process import (
     ServerProcess,
     require_free_port,
@@ -121,27 +121,33 @@ class Elasticsearch:
         return self._home / "run" / "config"
 
     def _install(self, java: Java) -> None:
-        self._home.mkdir(parents=True, exist_ok=True)
-        fetched = self._home / f"fetched-{ELASTICSEARCH_VERSION}"
         stamp = self._program / "plugins" / PLUGIN / "built-from"
         wanted = _digest()
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        resolve(self._settings, java, "elasticsearch", fetched, f"Elasticsearch {ELASTICSEARCH_VERSION}")
+        self._home.mkdir(parents=True, exist_ok=True)
         if not self._program.exists():
+            fetched = self._home / "fetched"
+            what = f"Elasticsearch {ELASTICSEARCH_VERSION}"
+            resolve(self._settings, java, "elasticsearch", fetched, what)
             _unpack(fetched / f"elasticsearch-{ELASTICSEARCH_VERSION}.zip", self._program)
-        self._build_plugin(java, fetched, stamp.parent)
+            shutil.rmtree(fetched)
+        parts = self._home / "plugin-parts"
+        shutil.rmtree(parts, ignore_errors=True)
+        resolve(self._settings, java, "plugin", parts, "Lucene's Korean analyser and a compiler")
+        self._build_plugin(java, parts, stamp.parent)
         stamp.write_text(wanted)
+        shutil.rmtree(parts)
 
-    def _build_plugin(self, java: Java, fetched: Path, target: Path) -> None:
+    def _build_plugin(self, java: Java, parts: Path, target: Path) -> None:
         """Compiles with Eclipse's compiler, which a Java without one can run as well."""
         log = self._settings.root / "logs" / "plugin.log"
         classes = self._home / "classes"
         shutil.rmtree(classes, ignore_errors=True)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        (nori,) = fetched.glob("lucene-analysis-nori-*.jar")
-        (compiler,) = fetched.glob("ecj-*.jar")
+        (nori,) = parts.glob("lucene-analysis-nori-*.jar")
+        (compiler,) = parts.glob("ecj-*.jar")
         shutil.copy(nori, target)
         libraries = ":".join(str(jar) for jar in (*self._program.glob("lib/*.jar"), nori))
         command = [java.program, "-jar", str(compiler), f"-{OLDEST_JAVA}", "-nowarn"]
@@ -212,7 +218,6 @@ network.host: {host}
 http.port: {port}
 transport.port: {transport}
 discovery.type: single-node
-action.auto_create_index: false
 xpack.security.enabled: false
 cluster.routing.allocation.disk.threshold_enabled: false
 """
@@ -231,7 +236,7 @@ rootLogger.appenderRef.out.ref = out
 def _digest() -> str:
     """A name for what the plugin is built from."""
     parts = [path.read_bytes() for path in sorted(SOURCES.glob("*.java"))]
-    return hashlib.sha256(b"\0".join([*parts, DESCRIPTOR.encode()])).hexdigest()
+    return hashlib.sha256(b"\0".join([*parts, POM.read_bytes(), DESCRIPTOR.encode()])).hexdigest()
 
 
 def _unpack(archive: Path, target: Path) -> None:

@@ -97,11 +97,14 @@ def resolve(settings: Settings, java: Java, profile: str, target: Path, what: st
     log.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     with _MAVEN_LOCK:  # two Mavens must not write one repository
-        mvn = _maven()
+        command = [_maven(), "-q", "-B", "-ntp", "-U", "-Dstyle.color=never", "-f", str(POM)]
+        command += [f"-P{profile}", f"-Dmaven.repo.local={settings.root / 'maven'}"]
+        command += ["dependency:copy-dependencies", "-DincludeScope=runtime"]
+        command += [f"-DoutputDirectory={partial}"]
         say(f"fetching {what} with Maven")
         for attempt in range(1, ATTEMPTS + 1):
             shutil.rmtree(partial, ignore_errors=True)
-            if _run_maven(mvn, settings, java, profile, partial, log):
+            if _run_maven(command, java, log):
                 partial.replace(target)
                 return
             if attempt < ATTEMPTS:
@@ -110,19 +113,11 @@ def resolve(settings: Settings, java: Java, profile: str, target: Path, what: st
     raise StackError(f"Maven could not fetch {what}: {_plain(errors[0])} (see {log})")
 
 
-def _run_maven(mvn: str, settings: Settings, java: Java, profile: str, target: Path, log: Path) -> bool:
+def _run_maven(command: list[str], java: Java, log: Path) -> bool:
     environ = os.environ | {"JAVA_HOME": str(java.home)}
-    command = [mvn, "-q", "-B", "-ntp", "-U", "-Dstyle.color=never", "-f", str(POM), f"-P{profile}"]
-    command += [f"-Dmaven.repo.local={settings.root / 'maven'}", "dependency:copy-dependencies"]
-    command += [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
     with log.open("wb") as output:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environ,
-            check=False,
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ, check=False
         )
     return done.returncode == 0
 

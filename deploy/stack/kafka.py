@@ -23,7 +23,6 @@ from deploy.stack.java import Java, find_java, resolve
 from deploy.stack.kafka_configuration import LOGGING, properties
 from deploy.stack.process import (
     ServerProcess,
-    port_answers,
     require_free_port,
     resident_mebibytes,
     tail,
@@ -49,11 +48,14 @@ class Kafka:
 
     name = "Kafka"
 
-    def __init__(self, settings: Settings, brokers: int | None = None) -> None:
-        """`brokers` None takes the number the cluster has, or 1 for a new one."""
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._home = settings.root / "kafka"
         self._jars = self._home / f"jars-{KAFKA_VERSION}"
+        self._asked: int | None = None
+
+    def ask_for(self, brokers: int | None) -> None:
+        """How many brokers to have; None takes what the cluster has, or 1 for a new one."""
         self._asked = brokers
 
     def brokers(self) -> int:
@@ -228,9 +230,8 @@ class Kafka:
     def _serves(self, broker: int, alone: bool) -> bool:
         port = self._settings.broker_port(broker)
         if alone:
-            return port_answers(port) and kafka_protocol.registered_brokers(port) > 0
-        known = kafka_protocol.registered_brokers(port)
-        return known >= self.brokers() and kafka_protocol.coordinators_ready(port)
+            return kafka_protocol.registered_brokers(port) > 0
+        return kafka_protocol.serves(port, self.brokers())
 
     def _fail(self, broker: int, what: str) -> NoReturn:
         log = self._log(broker)

@@ -17,6 +17,11 @@ GROUP, TRANSACTION = 0, 1
 PROBES = ("0", "1", "2", "3")
 
 
+def serves(port: int, brokers: int) -> bool:
+    """Whether the broker on this port knows that many brokers and its coordinators are ready."""
+    return registered_brokers(port) >= brokers and coordinators_ready(port)
+
+
 def registered_brokers(port: int) -> int:
     """How many brokers this one knows; OSError when it does not answer."""
     answer = _ask(port, METADATA, 1, struct.pack(">i", 0))
