@@ -10,6 +10,10 @@ class Unavailable(Exception):
         self.detail = detail
 
 
+class RolledBack(Unavailable):
+    """A transaction was rolled back for certain, by no fault of its own: it may be tried again at once."""
+
+
 class Poison(Exception):
     """One record can never be read or applied, however often it is tried: park it."""
 

@@ -1,0 +1,1 @@
+"""The write API and the read side's front: commands in, events out, queries answered."""

@@ -1,0 +1,73 @@
+"""The fold: an event changes a channel and a message in one way only, whoever replays it."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from msgspec import structs
+
+from backend.domain.state import ChannelState, MessageRecord
+from schemas.clock import parse_ms
+from schemas.events import (
+    ChannelCreated,
+    ChannelMemberAdded,
+    ChannelMemberRemoved,
+    ChannelRoleChanged,
+    MessageCreated,
+    MessageDeleted,
+    MessagesEvent,
+    MessageUpdated,
+    StreamEvent,
+)
+
+
+def evolve_channel(channel: ChannelState | None, event: StreamEvent) -> ChannelState:
+    """Return the channel after `event`, its next one in sequence."""
+    if isinstance(event, ChannelCreated):
+        made = event.payload
+        return ChannelState(
+            channel_id=made.channel_id,
+            name=made.name,
+            private=made.private,
+            created_by=made.created_by,
+            created_at=parse_ms(made.created_at),
+            last_sequence=event.sequence,
+            last_event_at=event.timestamp,
+        )
+    if channel is None or event.sequence != channel.last_sequence + 1:
+        raise ValueError(f"event {event.sequence} does not follow {channel and channel.last_sequence}")
+    return replace(channel, last_sequence=event.sequence, last_event_at=event.timestamp)
+
+
+def evolve_message(record: MessageRecord | None, event: MessagesEvent) -> MessageRecord:
+    """Return the message after `event`, its next one in sequence; a deleted one loses its text."""
+    match event:
+        case MessageCreated() | MessageUpdated():
+            return MessageRecord(event.payload)
+        case MessageDeleted():
+            if record is None:
+                raise ValueError(f"{event.payload.message_id} is deleted before it was created")
+            gone = event.payload
+            emptied = structs.replace(
+                record.message,
+                content="",
+                mentions=(),
+                attachments=(),
+                version=gone.version,
+                updated_at=gone.deleted_at,
+            )
+            return MessageRecord(emptied, deleted_at=event.timestamp, deleted_by=gone.deleted_by)
+        case _:
+            assert_never(event)
+
+
+def evolve_role(role: str | None, user_id: str, event: StreamEvent) -> str | None:
+    """Return the user's role in the channel after `event`; the maker of a channel owns it."""
+    match event:
+        case ChannelCreated() if event.payload.created_by == user_id:
+            return "owner"
+        case ChannelMemberAdded() | ChannelRoleChanged() if event.payload.user_id == user_id:
+            return event.payload.role
+        case ChannelMemberRemoved() if event.payload.user_id == user_id:
+            return None
+        case _:
+            return role

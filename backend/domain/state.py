@@ -1,0 +1,53 @@
+"""What decisions are taken over: a channel, a message, and what an Idempotency-Key stood for."""
+
+from dataclasses import dataclass
+
+from schemas.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """A channel as its last event left it; times are epoch milliseconds."""
+
+    channel_id: str
+    name: str
+    private: bool
+    created_by: str
+    created_at: int
+    last_sequence: int
+    last_event_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """A message as its last event left it; `deleted_at` is in epoch milliseconds."""
+
+    message: Message
+    deleted_at: int | None = None
+    deleted_by: str | None = None
+
+    @property
+    def deleted(self) -> bool:
+        return self.deleted_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierPost:
+    """What a used Idempotency-Key stands for: the request's hash and the message as first stored."""
+
+    request_hash: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a decision may look at; what does not exist is None.
+
+    `role` is that of the one who acts, in the channel.
+    """
+
+    channel: ChannelState | None
+    message: MessageRecord | None = None
+    parent: MessageRecord | None = None
+    role: str | None = None
+    earlier: EarlierPost | None = None
