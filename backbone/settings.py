@@ -8,11 +8,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
 from backbone.errors import SetupError
+from backbone.setting_values import (
+    alias,
+    auth,
+    between,
+    database_url,
+    eventlog_url,
+    one_of,
+    port,
+    search_url,
+    timezone,
+    topic_prefix,
+)
 
 T = TypeVar("T")
 
@@ -28,7 +39,7 @@ class KafkaSecurity:
     """How the Kafka client identifies itself and trusts the brokers."""
 
     protocol: str = "PLAINTEXT"
-    sasl_mechanism: str | None = None
+    sasl_mechanism: str = "PLAIN"
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
@@ -111,35 +122,34 @@ class Environment:
 
 def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Settings:
     """Read and check the settings. The environment wins over `.env`. Raises SettingsError."""
-    merged = {**_dotenv(dotenv), **variables}
-    env = Environment(merged)
+    env = Environment({**_not_overridden(_dotenv(dotenv), variables), **variables})
     data = Path(env.text("DATA") or "maeari-data")
     settings = Settings(
         data=data,
-        database_url=env.parsed("DATABASE_URL", _database_url, _sqlite_url(data / "database.sqlite3")),
-        eventlog_url=env.parsed("EVENTLOG_URL", _eventlog_url, f"embedded:{data / 'eventlog.sqlite3'}"),
-        search_url=env.parsed("SEARCH_URL", _search_url, f"embedded:{data / 'search.sqlite3'}"),
+        database_url=env.parsed("DATABASE_URL", database_url, _sqlite_url(data / "database.sqlite3")),
+        eventlog_url=env.parsed("EVENTLOG_URL", eventlog_url, f"embedded:{data / 'eventlog.sqlite3'}"),
+        search_url=env.parsed("SEARCH_URL", search_url, f"embedded:{data / 'search.sqlite3'}"),
         host=env.text("HOST") or "127.0.0.1",
-        port=env.parsed("PORT", _port, 8000),
-        websocket_port=env.parsed("WEBSOCKET_PORT", _port, 8001),
+        port=env.parsed("PORT", port, 8000),
+        websocket_port=env.parsed("WEBSOCKET_PORT", port, 8001),
         metrics_ports={
-            process: env.parsed("METRICS_PORT", _port, port) for process, port in METRICS_PORTS.items()
+            process: env.parsed("METRICS_PORT", port, usual) for process, usual in METRICS_PORTS.items()
         },
-        auth=env.parsed("AUTH", _auth, "off"),
+        auth=env.parsed("AUTH", auth, "off"),
         allowed_origins=tuple(filter(None, (env.text("ALLOWED_ORIGINS") or "").replace(",", " ").split())),
         kafka_security=_kafka_security(env),
         search_security=_search_security(env),
-        topic_prefix=env.parsed("TOPIC_PREFIX", _topic_prefix, "platform"),
-        search_alias=env.parsed("SEARCH_ALIAS", _alias, "messages"),
-        partitions=env.parsed("PARTITIONS", _between(1, 10_000), 3),
-        compression=env.parsed("COMPRESSION", _one_of("none", "gzip", "lz4", "zstd"), "none"),
-        outbox_max=env.parsed("OUTBOX_MAX", _between(1, 2**62), 1_000_000),
-        timezone=env.parsed("TIMEZONE", _timezone, "Asia/Seoul"),
-        log_format=env.parsed("LOG_FORMAT", _one_of("console", "json"), "console"),
+        topic_prefix=env.parsed("TOPIC_PREFIX", topic_prefix, "platform"),
+        search_alias=env.parsed("SEARCH_ALIAS", alias, "messages"),
+        partitions=env.parsed("PARTITIONS", between(1, 10_000), 3),
+        compression=env.parsed("COMPRESSION", one_of("none", "gzip", "lz4", "zstd"), "none"),
+        outbox_max=env.parsed("OUTBOX_MAX", between(1, 2**62), 1_000_000),
+        timezone=env.parsed("TIMEZONE", timezone, "Asia/Seoul"),
+        log_format=env.parsed("LOG_FORMAT", one_of("console", "json"), "console"),
     )
     if settings.auth == "off" and not is_loopback(settings.host):
         raise SettingsError(
-            f"MAEARI_HOST: {settings.host} is not a loopback address; MAEARI_AUTH=off allows no other"
+            f"MAEARI_HOST: {settings.host!r} is not a loopback address; MAEARI_AUTH=off allows no other"
         )
     return settings
 
@@ -163,121 +173,25 @@ def _dotenv(path: Path | None) -> dict[str, str]:
         raise SettingsError(f".env: cannot read {path}: {error}") from error
 
 
+def _not_overridden(dotenv: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what the environment sets in the other form: `NAME` against `NAME_FILE`."""
+    return {
+        name: value
+        for name, value in dotenv.items()
+        if not variables.get(f"{name}_FILE") and not variables.get(name.removesuffix("_FILE"))
+    }
+
+
 def _sqlite_url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"
-
-
-def _database_url(value: str) -> str:
-    for scheme in ("sqlite+aiosqlite:///", "postgresql+asyncpg://"):
-        if value.startswith(scheme) and len(value) > len(scheme):
-            if scheme.startswith("postgresql"):
-                _host_and_port(value)
-            return value
-    raise ValueError(f"{value!r} is not sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST:PORT/NAME")
-
-
-def _eventlog_url(value: str) -> str:
-    if value.startswith("embedded:") and len(value) > len("embedded:"):
-        return value
-    if value.startswith("kafka://") and len(value) > len("kafka://"):
-        for server in value.removeprefix("kafka://").split(","):
-            _host_and_port(f"kafka://{server}")
-        return value
-    raise ValueError(f"{value!r} is not embedded:FILE or kafka://HOST:PORT,…")
-
-
-def _search_url(value: str) -> str:
-    if value.startswith("embedded:") and len(value) > len("embedded:"):
-        return value
-    if value.startswith(("http://", "https://")):
-        _host_and_port(value)
-        return value
-    raise ValueError(f"{value!r} is not embedded:FILE, http://HOST:PORT or https://HOST:PORT")
-
-
-def _host_and_port(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"{url!r} is not a URL: {error}") from error
-    if not parts.hostname:
-        raise ValueError(f"{url!r} names no host")
-    if port == 0:
-        raise ValueError(f"{url!r} has the port 0")
-
-
-def _port(value: str) -> int:
-    return _between(1, 65_535)(value)
-
-
-def _between(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a whole number") from None
-        if not lowest <= number <= highest:
-            raise ValueError(f"{number} is not between {lowest} and {highest}")
-        return number
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
-        return value
-
-    return parse
-
-
-def _auth(value: str) -> str:
-    if value == "jwt":
-        raise ValueError("'jwt' is not supported by this version yet; use 'off' on a loopback address")
-    return _one_of("off")(value)
-
-
-def _topic_prefix(value: str) -> str:
-    if (
-        not value.isascii()
-        or not value.replace(".", "").replace("-", "").replace("_", "").isalnum()
-        or len(value) > 200
-    ):
-        raise ValueError(f"{value!r} is not made of ASCII letters, digits, '.', '-' and '_'")
-    return value
-
-
-def _alias(value: str) -> str:
-    plain = value.replace("-", "").replace("_", "").replace(".", "")
-    if (
-        not value.isascii()
-        or not plain.isalnum()
-        or value != value.lower()
-        or not value[0].isalnum()
-        or len(value) > 200
-    ):
-        raise ValueError(f"{value!r} is not made of lower-case ASCII letters, digits, '.', '-' and '_'")
-    return value
-
-
-def _timezone(value: str) -> str:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415
-
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{value!r} is not a time zone such as Asia/Seoul") from None
-    return value
 
 
 def _kafka_security(env: Environment) -> KafkaSecurity:
     protocols = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
     mechanisms = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     security = KafkaSecurity(
-        protocol=env.parsed("KAFKA_SECURITY_PROTOCOL", _one_of(*protocols), "PLAINTEXT"),
-        sasl_mechanism=env.parsed("KAFKA_SASL_MECHANISM", _one_of(*mechanisms), "PLAIN"),
+        protocol=env.parsed("KAFKA_SECURITY_PROTOCOL", one_of(*protocols), "PLAINTEXT"),
+        sasl_mechanism=env.parsed("KAFKA_SASL_MECHANISM", one_of(*mechanisms), "PLAIN"),
         username=env.text("KAFKA_USERNAME"),
         password=env.text("KAFKA_PASSWORD"),
         ca_file=_file(env, "KAFKA_CA_FILE"),

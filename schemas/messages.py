@@ -16,13 +16,14 @@ EVENT_MAX_BYTES = 512 * 1024
 # What stands in `mentions` for every member of the channel.
 MENTION_CHANNEL = "@channel"
 
-# Any script, no control character, no slash: an id is one segment of a path.
+# Any script, no control character, no slash: an id is one segment of a path. `(?!\n)` because `$` of
+# Python's alone also matches before a last newline; ECMA 262, whose patterns JSON Schema takes, reads it too.
 Identifier = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=ID_MAX_CHARACTERS,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f/]+$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f/]+$(?!\n)",
         description="1 to 128 characters of any script, without control characters or `/`.",
     ),
 ]
@@ -30,7 +31,7 @@ Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_MAX_CHARACTERS, p
 Rfc3339 = Annotated[
     str,
     Meta(
-        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$(?!\n)",
         description="RFC 3339 in UTC with milliseconds.",
         examples=["2026-01-31T09:00:00.000Z"],
     ),
@@ -42,7 +43,7 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file that a message points to; it is stored elsewhere, under `url`."""
 
     name: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
-    url: Annotated[str, Meta(max_length=2048, pattern=r"^[hH][tT][tT][pP][sS]?://[^\s\x00]+$")]
+    url: Annotated[str, Meta(max_length=2048, pattern=r"^[hH][tT][tT][pP][sS]?://[^\s\x00]+$(?!\n)")]
     content_type: Annotated[str, Meta(max_length=127, pattern=r"^[^\x00]*$")] | None = None
     size_bytes: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
@@ -96,7 +97,7 @@ class MessageState(msgspec.Struct, frozen=True, kw_only=True):
     content: str | msgspec.UnsetType = msgspec.UNSET
     mentions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     attachments: tuple[Attachment, ...] | msgspec.UnsetType = msgspec.UNSET
-    parent_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
     created_at: Rfc3339 | msgspec.UnsetType = msgspec.UNSET
     updated_at: Rfc3339 | msgspec.UnsetType = msgspec.UNSET
     deleted_at: Rfc3339 | msgspec.UnsetType = msgspec.UNSET

@@ -4,7 +4,7 @@ from typing import assert_never
 
 import msgspec
 
-from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
+from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated, read
 from schemas.messages import Message, MessageState
 
 _decoder: msgspec.json.Decoder[MessageState] = msgspec.json.Decoder(MessageState)
@@ -36,4 +36,4 @@ def state_after(event: MessagesEvent) -> MessageState:
 
 def decode_state(data: bytes | str) -> MessageState:
     """Read a value of the state topic. Raises msgspec.DecodeError when it is not one."""
-    return _decoder.decode(data)
+    return read(_decoder, data)

@@ -1,0 +1,131 @@
+"""The text of a setting becomes its value: each function returns it, or raises ValueError that says why not."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+def _without_password(url: str) -> str:
+    """Return the URL as a message may show it."""
+    return re.sub(r"(//[^/@:]*):.*@", r"\1:***@", url)
+
+
+def database_url(value: str) -> str:
+    """Where the tables are."""
+    for scheme in ("sqlite+aiosqlite:///", "postgresql+asyncpg://"):
+        if value.startswith(scheme) and len(value) > len(scheme):
+            if scheme.startswith("postgresql"):
+                _host_and_port(value)
+            return value
+    raise ValueError(
+        f"{_without_password(value)!r} is not sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST:PORT/NAME"
+    )
+
+
+def eventlog_url(value: str) -> str:
+    """Where the log is."""
+    if value.startswith("embedded:") and len(value) > len("embedded:"):
+        return value
+    if value.startswith("kafka://") and len(value) > len("kafka://"):
+        for server in value.removeprefix("kafka://").split(","):
+            _host_and_port(f"kafka://{server}")
+        return value
+    raise ValueError(f"{_without_password(value)!r} is not embedded:FILE or kafka://HOST:PORT,…")
+
+
+def search_url(value: str) -> str:
+    """Where the index is."""
+    if value.startswith("embedded:") and len(value) > len("embedded:"):
+        return value
+    if value.startswith(("http://", "https://")):
+        _host_and_port(value)
+        return value
+    raise ValueError(
+        f"{_without_password(value)!r} is not embedded:FILE, http://HOST:PORT or https://HOST:PORT"
+    )
+
+
+def _host_and_port(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # The parser's own words may show a part of the password.
+        raise ValueError(f"{_without_password(url)!r} is not a URL") from None
+    if not parts.hostname:
+        raise ValueError(f"{_without_password(url)!r} names no host")
+    if port == 0:
+        raise ValueError(f"{_without_password(url)!r} has the port 0")
+
+
+def port(value: str) -> int:
+    """A TCP port."""
+    return between(1, 65_535)(value)
+
+
+def between(lowest: int, highest: int) -> Callable[[str], int]:
+    """A whole number in these bounds."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a whole number") from None
+        if not lowest <= number <= highest:
+            raise ValueError(f"{number} is not between {lowest} and {highest}")
+        return number
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def auth(value: str) -> str:
+    """Who may say who they are."""
+    if value == "jwt":
+        raise ValueError("'jwt' is not supported by this version yet; use 'off' on a loopback address")
+    return one_of("off")(value)
+
+
+def topic_prefix(value: str) -> str:
+    """What stands before each topic's name."""
+    if (
+        not value.isascii()
+        or not value.replace(".", "").replace("-", "").replace("_", "").isalnum()
+        or len(value) > 200
+    ):
+        raise ValueError(f"{value!r} is not made of ASCII letters, digits, '.', '-' and '_'")
+    return value
+
+
+def alias(value: str) -> str:
+    """A name that Elasticsearch takes for an alias."""
+    plain = value.replace("-", "").replace("_", "").replace(".", "")
+    if (
+        not value.isascii()
+        or not plain.isalnum()
+        or value != value.lower()
+        or not value[0].isalnum()
+        or len(value) > 200
+    ):
+        raise ValueError(f"{value!r} is not made of lower-case ASCII letters, digits, '.', '-' and '_'")
+    return value
+
+
+def timezone(value: str) -> str:
+    """A name of the time zone database."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone such as Asia/Seoul") from None
+    return value
