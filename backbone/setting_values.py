@@ -1,4 +1,4 @@
-"""The text of a setting becomes its value: each function returns it, or raises ValueError that says why not."""
+"""The text of a setting becomes its value: each function returns it, or raises ValueError saying why not."""
 
 import re
 from collections.abc import Callable
