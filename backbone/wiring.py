@@ -1,10 +1,41 @@
 """The only file that chooses adapters: settings in, ports out. Drivers load when they are chosen."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from backbone.database.engine import Database
 from backbone.eventlog import EventLog
 from backbone.search import SearchIndex
 from backbone.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The three stores, as a process is given them."""
+
+    database: Database
+    eventlog: EventLog
+    search: SearchIndex
+
+
+@asynccontextmanager
+async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
+    """Open all three, each connecting on first use, and close them at the end of the block."""
+    async with AsyncExitStack() as stack:
+        database = open_database(settings)
+        stack.push_async_callback(database.close)
+        eventlog = open_eventlog(settings)
+        stack.push_async_callback(eventlog.close)
+        search = open_search(settings)
+        stack.push_async_callback(search.close)
+        yield Ports(database, eventlog, search)
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the database of the settings; it connects on first use."""
+    return Database(settings.database_url)
 
 
 def open_eventlog(settings: Settings) -> EventLog:

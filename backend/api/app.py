@@ -1,0 +1,61 @@
+"""The Litestar application: routes, dependencies and the shape of refusals, put together."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Litestar, Response, get
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from backbone.clock import Clock
+from backbone.database.engine import Database
+from backbone.health import Health
+from backbone.probes import probe
+from backbone.search import SearchIndex
+from backend.api.messages import WriteSide, delete_message, edit_message, post_message, read_message
+from backend.api.problems import EXCEPTION_HANDLERS
+from backend.api.search import search_messages
+from backend.commands.executor import CommandExecutor
+from schemas.messages import BODY_MAX_BYTES
+
+
+def create_app(
+    executor: CommandExecutor,
+    database: Database,
+    index: SearchIndex,
+    clock: Clock,
+    health: Health,
+    timezone: str,
+) -> Litestar:
+    """Return the app over ports that are open; it starts and stops none of them."""
+    write_side = WriteSide(executor, clock)
+
+    @get(["/health/live", "/health/ready", "/metrics"], include_in_schema=False, sync_to_thread=False)
+    def probes(request: Any) -> Response[bytes]:
+        answer = probe(request.url.path, health)
+        assert answer is not None, "each of these paths is a probe"
+        status, content_type, body = answer
+        return Response(body, status_code=status, media_type=content_type)
+
+    values: Mapping[str, object] = {
+        "write_side": write_side, "database": database, "index": index, "timezone": timezone
+    }
+    return Litestar(
+        route_handlers=[post_message, read_message, edit_message, delete_message, search_messages, probes],
+        dependencies={name: _given(value) for name, value in values.items()},
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=BODY_MAX_BYTES,
+        openapi_config=OpenAPIConfig(
+            title="maeari", version="1.0.0", path="/schema", render_plugins=[JsonRenderPlugin()]
+        ),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _given(value: object) -> Provide:
+    def provide() -> Any:
+        return value
+
+    return Provide(provide, sync_to_thread=False)

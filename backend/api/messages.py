@@ -1,0 +1,144 @@
+"""The routes of single messages: post, read, edit, delete."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, delete, get, patch, post
+from litestar.params import Body
+
+from backbone.clock import Clock
+from backbone.database.engine import Database
+from backend.api.identity import actor_of, reader_of
+from backend.commands.executor import CommandExecutor
+from backend.consistency import ConsistencyToken
+from backend.domain.commands import DeleteMessage, EditMessage, PostMessage
+from backend.domain.rejections import Invalid
+from backend.queries.messages import get_message
+from schemas.messages import (
+    IDEMPOTENCY_KEY_MAX_CHARACTERS,
+    Attachments,
+    Content,
+    Identifier,
+    Mentions,
+    Message,
+)
+
+
+class PostMessageBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What is posted; `author_id` may stand in the header `X-User-Id` instead."""
+
+    channel_id: Identifier
+    content: Content
+    author_id: Identifier | None = None
+    mentions: Mentions = ()
+    attachments: Attachments = ()
+    parent_id: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+
+
+class EditMessageBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What is changed; what is left out stays as it is."""
+
+    content: Content | msgspec.UnsetType = msgspec.UNSET
+    mentions: Mentions | msgspec.UnsetType = msgspec.UNSET
+    attachments: Attachments | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True)
+class WriteSide:
+    """What the routes that change something work with."""
+
+    executor: CommandExecutor
+    clock: Clock
+
+
+@post("/messages", summary="Post a message", status_code=201)
+async def post_message(
+    request: Request[Any, Any, Any],
+    data: Annotated[PostMessageBody, Body(title="The message")],
+    write_side: WriteSide,
+) -> Response[Message]:
+    """Store a message and its event; 201, or 200 with the first answer for a repeated Idempotency-Key."""
+    outcome = await write_side.executor.execute(
+        PostMessage(
+            message_id=write_side.clock.new_id("msg_"),
+            actor_id=actor_of(request, data.author_id),
+            channel_id=data.channel_id,
+            content=data.content,
+            mentions=data.mentions,
+            attachments=data.attachments,
+            parent_id=data.parent_id,
+            idempotency_key=_idempotency_key(request),
+        )
+    )
+    message = outcome.record.message
+    headers = {**_version_headers(message), "Location": f"/messages/{message.message_id}"}
+    return Response(message, status_code=200 if outcome.repeated else 201, headers=headers)
+
+
+@get("/messages/{message_id:str}", summary="Read a message")
+async def read_message(
+    request: Request[Any, Any, Any], message_id: str, database: Database
+) -> Response[Message]:
+    """Return the message as it is now, from the database; 404 when unknown, 410 when deleted."""
+    message = await get_message(database, message_id, reader_of(request))
+    return Response(message, headers={"ETag": _etag(message)})
+
+
+@patch("/messages/{message_id:str}", summary="Edit a message")
+async def edit_message(
+    request: Request[Any, Any, Any],
+    message_id: str,
+    data: Annotated[EditMessageBody, Body(title="The changes")],
+    write_side: WriteSide,
+) -> Response[Message]:
+    """Change a message; 403 for others than its author, 412 when `If-Match` names another version."""
+    actor_id = actor_of(request)
+    if all(getattr(data, name) is msgspec.UNSET for name in EditMessageBody.__struct_fields__):
+        raise Invalid("body", "nothing to change: give content, mentions or attachments")
+    outcome = await write_side.executor.execute(
+        EditMessage(
+            message_id=message_id,
+            actor_id=actor_id,
+            content=data.content,
+            mentions=data.mentions,
+            attachments=data.attachments,
+            if_match=_if_match(request),
+        )
+    )
+    return Response(outcome.record.message, headers=_version_headers(outcome.record.message))
+
+
+@delete("/messages/{message_id:str}", summary="Delete a message", status_code=204)
+async def delete_message(
+    request: Request[Any, Any, Any], message_id: str, write_side: WriteSide
+) -> Response[None]:
+    """Delete a message, as its author or an owner of the channel; once more changes nothing."""
+    outcome = await write_side.executor.execute(DeleteMessage(message_id, actor_of(request)))
+    token = ConsistencyToken(message_id, outcome.record.message.version)
+    return Response(None, status_code=204, headers={"Consistency-Token": token.encode()})
+
+
+def _version_headers(message: Message) -> dict[str, str]:
+    token = ConsistencyToken(message.message_id, message.version)
+    return {"ETag": _etag(message), "Consistency-Token": token.encode()}
+
+
+def _etag(message: Message) -> str:
+    return f'"{message.version}"'
+
+
+def _if_match(request: Request[Any, Any, Any]) -> frozenset[int] | None:
+    """Return the versions that `If-Match` names; None where any will do. Weak and foreign tags match none."""
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    tags = (tag.strip().strip('"') for tag in header.split(","))
+    return frozenset(int(tag) for tag in tags if tag.isascii() and tag.isdigit())
+
+
+def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= IDEMPOTENCY_KEY_MAX_CHARACTERS:
+        raise Invalid("Idempotency-Key", f"1 to {IDEMPOTENCY_KEY_MAX_CHARACTERS} characters")
+    return key

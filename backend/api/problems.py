@@ -1,0 +1,177 @@
+"""Refusals on the wire: the one file that turns rejections and failures into RFC 9457 problem details."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from backbone.errors import Unavailable
+from backbone.search import CursorExpired, CursorInvalid
+from backend.domain.rejections import (
+    Forbidden,
+    Gone,
+    Invalid,
+    KeyReused,
+    NotFound,
+    Overloaded,
+    Rejected,
+    Stale,
+    TooLarge,
+    Unauthenticated,
+)
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_S = 2
+
+log = structlog.get_logger()
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One wrong field: where it stands, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of every refusal; `errors` names the fields of bad input."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+
+
+_STATUS_OF_REJECTION: Mapping[type[Rejected], tuple[int, str]] = {
+    NotFound: (404, "not-found"),
+    Gone: (410, "gone"),
+    Unauthenticated: (401, "unauthenticated"),
+    Forbidden: (403, "forbidden"),
+    Stale: (412, "stale"),
+    KeyReused: (422, "idempotency-key-reused"),
+    TooLarge: (413, "too-large"),
+    Invalid: (400, "bad-input"),
+    Overloaded: (503, "overloaded"),
+}
+
+
+def rejected(_request: Request[Any, Any, Any], error: Rejected) -> Response[Problem]:
+    """Answer what the domain refused."""
+    status, slug = _STATUS_OF_REJECTION[type(error)]
+    if isinstance(error, Invalid):
+        return bad_input(FieldError(error.field, error.message))
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+    return _answer(status, slug, str(error), headers=headers)
+
+
+def unavailable(_request: Request[Any, Any, Any], error: Unavailable) -> Response[Problem]:
+    """Answer that a dependency is down: nothing is wrong with the request, it may be sent again."""
+    log.warning("dependency_down", dependency=error.dependency, detail=error.detail)
+    return _answer(
+        503,
+        "unavailable",
+        f"{error.dependency} is not available for now; try again later",
+        headers={"Retry-After": str(_RETRY_AFTER_S)},
+    )
+
+
+def cursor_expired(_request: Request[Any, Any, Any], _error: CursorExpired) -> Response[Problem]:
+    """Answer that a cursor is too old."""
+    return _answer(410, "cursor-expired", "this cursor has expired: search again without it")
+
+
+def cursor_invalid(_request: Request[Any, Any, Any], _error: CursorInvalid) -> Response[Problem]:
+    """Answer that a cursor is damaged."""
+    return bad_input(FieldError("cursor", "not a cursor of this search"))
+
+
+def invalid_input(_request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+    """Answer what the routes' types refused."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    errors = [_field_error(item) for item in extra if isinstance(item, dict)]
+    return bad_input(*errors) if errors else _answer(400, "bad-input", error.detail)
+
+
+def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """Answer what the framework refused: unknown routes, methods, bodies that are too large or no JSON."""
+    status = error.status_code
+    match status:
+        case 404:
+            detail = "there is no such route"
+        case 405:
+            detail = f"{request.method} is not allowed here"
+        case 413:
+            detail = "the body is larger than 1 MiB"
+        case 400:
+            detail = _decoding_detail(error.__cause__ or error)
+        case _:
+            detail = error.detail
+    headers = dict(error.headers or {})
+    return _answer(status, HTTPStatus(status).phrase.lower().replace(" ", "-"), detail, headers=headers)
+
+
+def undecodable(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Answer a body that breaks the decoder itself: nested too deeply, or not UTF-8."""
+    return _answer(400, "bad-request", _decoding_detail(error))
+
+
+def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Answer a fault of ours; the log has the whole of it, the client nothing but the fact."""
+    log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
+    return _answer(500, "internal-error", "something went wrong on the server; it was logged")
+
+
+def bad_input(*errors: FieldError) -> Response[Problem]:
+    """Answer that fields are wrong."""
+    detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
+    return _answer(400, "bad-input", detail, errors=errors)
+
+
+def _answer(
+    status: int,
+    slug: str,
+    detail: str,
+    *,
+    errors: tuple[FieldError, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response[Problem]:
+    problem = Problem(
+        type=f"/problems/{slug}", title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors
+    )
+    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def _field_error(item: Mapping[str, Any]) -> FieldError:
+    message = str(item.get("message", "is wrong"))
+    if " matching regex " in message:
+        message = "has characters that are not allowed here"
+    return FieldError(str(item.get("key") or "body"), message)
+
+
+def _decoding_detail(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "the body is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "the body is not UTF-8"
+    text = str(getattr(error, "detail", "") or error)
+    if "surrogate" in text or "truncated" in text:
+        return "the body is not valid JSON: it ends too early, or text in it has a lone surrogate"
+    return f"the body is not valid JSON: {text}"
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    Rejected: rejected,
+    Unavailable: unavailable,
+    CursorExpired: cursor_expired,
+    CursorInvalid: cursor_invalid,
+    ValidationException: invalid_input,
+    HTTPException: http_error,
+    RecursionError: undecodable,
+    UnicodeDecodeError: undecodable,
+    Exception: unexpected,
+}

@@ -1,0 +1,128 @@
+"""`maeari`: the command line. Each command loads only what it needs."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backbone.wiring import open_database, open_eventlog
+from maeari.process import embedded_only, run_service, run_work, settings_or_exit
+
+_data = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the embedded files, in place of MAEARI_DATA.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="maeari")
+def main() -> None:
+    """A collaboration backend: one write resounds into search, alerts and archive.
+
+    Settings are MAEARI_… variables, or lines of a file .env; docs/operating.md lists them.
+    """
+
+
+@main.command()
+@_data
+def dev(data: Path | None) -> None:
+    """Run everything in one process, on files, without a server."""
+    import maeari.dev  # noqa: PLC0415
+
+    settings = settings_or_exit(data)
+    files = embedded_only(settings)
+    for name in ("database_url", "eventlog_url", "search_url"):
+        if getattr(settings, name) != getattr(files, name):
+            click.echo(f"maeari dev runs on files: MAEARI_{name.upper()} is not used", err=True)
+    run_service(files, maeari.dev.run)
+
+
+@main.command()
+@_data
+def backend(data: Path | None) -> None:
+    """Run the REST API and the relay to the event log."""
+    import backend.__main__  # noqa: PLC0415
+
+    run_service(settings_or_exit(data), sys.modules["backend.__main__"].run)
+
+
+@main.command()
+@_data
+def indexer(data: Path | None) -> None:
+    """Run the projection of messages into the search index."""
+    import indexer.__main__  # noqa: PLC0415
+
+    run_service(settings_or_exit(data), sys.modules["indexer.__main__"].run)
+
+
+@main.command()
+@_data
+def notifier(data: Path | None) -> None:
+    """Run the inbox and the WebSockets."""
+    import notifier.__main__  # noqa: PLC0415
+
+    run_service(settings_or_exit(data), sys.modules["notifier.__main__"].run)
+
+
+@main.command()
+@_data
+def migrate(data: Path | None) -> None:
+    """Bring the database's tables to the newest revision."""
+    from backbone.database import migrations  # noqa: PLC0415
+
+    settings = settings_or_exit(data)
+
+    async def work() -> None:
+        database = open_database(settings)
+        try:
+            before, after = await migrations.migrate(database)
+        finally:
+            await database.close()
+        click.echo(f"database: revision {after}" + (" already" if before == after else f", was {before or 'empty'}"))
+
+    run_work(settings, work)
+
+
+@main.group()
+def topics() -> None:
+    """The topics of the event log."""
+
+
+@topics.command("apply")
+@_data
+def topics_apply(data: Path | None) -> None:
+    """Make the topics that are missing, and say what differs."""
+    from schemas.topics import ALL_TOPICS  # noqa: PLC0415
+
+    settings = settings_or_exit(data)
+
+    async def work() -> None:
+        eventlog = open_eventlog(settings)
+        try:
+            for line in await eventlog.apply_topics(ALL_TOPICS, settings.partitions) or ["nothing to do"]:
+                click.echo(line)
+        finally:
+            await eventlog.close()
+
+    run_work(settings, work)
+
+
+@topics.command("show")
+@_data
+def topics_show(data: Path | None) -> None:
+    """Print the topics with their partitions and offsets."""
+    settings = settings_or_exit(data)
+
+    async def work() -> None:
+        eventlog = open_eventlog(settings)
+        try:
+            for name, topic in sorted((await eventlog.topics()).items()):
+                offsets = " ".join(f"{a}-{b}" for a, b in zip(topic.earliest, topic.end, strict=True))
+                click.echo(f"{settings.topic_prefix}.{name:<20} {topic.cleanup:<8} {offsets}")
+        finally:
+            await eventlog.close()
+
+    run_work(settings, work)

@@ -1,0 +1,55 @@
+"""`maeari dev`: every room of the platform in one process, on three files in one folder, no server."""
+
+import asyncio
+import sys
+
+import structlog
+
+import backend.service
+import indexer.__main__
+import notifier.__main__
+from backbone.clock import SystemClock
+from backbone.database.migrations import migrate
+from backbone.health import Health
+from backbone.http import bind
+from backbone.settings import Settings
+from backbone.wiring import open_ports
+from schemas.topics import ALL_TOPICS
+
+log = structlog.get_logger()
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Make what is missing, run all services until `stop` is set. Raises SetupError."""
+    clock = SystemClock()
+    with bind(settings.host, settings.port, "MAEARI_PORT") as listener:
+        async with open_ports(settings) as ports:
+            await migrate(ports.database)
+            await ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
+            await ports.search.ensure()
+            async with asyncio.TaskGroup() as services:
+                for service in (
+                    backend.service.serve(ports, clock, settings.timezone, listener, stop),
+                    indexer.__main__.serve(ports.eventlog, ports.search, Health("eventlog", "search"), stop),
+                    notifier.__main__.serve(
+                        ports.eventlog, ports.database, settings, Health("eventlog", "database"), stop
+                    ),
+                ):
+                    services.create_task(service)
+                sys.stdout.write(greeting(settings))
+                sys.stdout.flush()
+
+
+def greeting(settings: Settings) -> str:
+    """Return what `maeari dev` prints once it answers."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    api = f"http://{host}:{settings.port}"
+    return (
+        f"maeari dev: one process, files in {settings.data}\n"
+        f"  REST       {api}/messages\n"
+        f"  search     {api}/messages/search?q=\n"
+        f"  sockets    ws://{host}:{settings.websocket_port}/ws?user_id=\n"
+        f"  OpenAPI    {api}/schema/openapi.json\n"
+        f"  health     {api}/health/ready\n"
+        "Ctrl-C stops it.\n"
+    )

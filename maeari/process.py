@@ -1,0 +1,135 @@
+"""Runs a coroutine as a process: settings read, signals heard, every error one line and an exit code.
+
+Exit codes: 0 done, 1 the work failed or the answer is no, 2 wrong usage or settings.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+
+from backbone.errors import SetupError, Unavailable
+from backbone.settings import Settings, read_settings
+
+FAILED = 1
+WRONG_SETUP = 2
+
+log = structlog.get_logger()
+
+
+def settings_or_exit(data: Path | None = None) -> Settings:
+    """Read the settings; `data` stands for MAEARI_DATA when given. Ends the process when one is wrong."""
+    variables = dict(os.environ)
+    if data is not None:
+        variables["MAEARI_DATA"] = str(data)
+    try:
+        return read_settings(variables)
+    except SetupError as error:
+        fail(str(error), WRONG_SETUP)
+
+
+def embedded_only(settings: Settings) -> Settings:
+    """Return the settings with all three stores as files in the data folder."""
+    files = read_settings({"MAEARI_DATA": str(settings.data)}, dotenv=None)
+    return replace(
+        settings,
+        database_url=files.database_url,
+        eventlog_url=files.eventlog_url,
+        search_url=files.search_url,
+    )
+
+
+def run_service(settings: Settings, main: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
+    """Run a service until SIGINT or SIGTERM asks it to stop; a second one ends it at once."""
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _stop, loop, stop, number)
+        await main(settings, stop)
+
+    run_work(settings, until_stopped)
+
+
+def run_work(settings: Settings, work: Callable[[], Awaitable[None]]) -> None:
+    """Run some work to its end; the errors that people can mend become one line and an exit code."""
+    configure_logging(settings.log_format)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_awaited(work))
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except (SetupError, Unavailable) as error:
+        _fail_with(error)
+    except ExceptionGroup as group:
+        known = _first(group, SetupError) or _first(group, Unavailable)
+        if known is None:
+            raise
+        _fail_with(known)
+
+
+def fail(line: str, code: int) -> NoReturn:
+    """Print one line on stderr and end the process."""
+    sys.stderr.write(f"maeari: {line}\n")
+    sys.exit(code)
+
+
+def configure_logging(log_format: str) -> None:
+    """Send logs to stderr, as lines for people or as JSON, from level info on."""
+    last: structlog.typing.Processor
+    if log_format == "json":
+        last = structlog.processors.JSONRenderer()
+    else:
+        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
+def _stop(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, number: signal.Signals) -> None:
+    stop.set()
+    loop.remove_signal_handler(number)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not to be had on every platform
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+def _fail_with(error: Exception) -> NoReturn:
+    fail(str(error), WRONG_SETUP if isinstance(error, SetupError) else FAILED)
+
+
+def _first(group: BaseExceptionGroup[Exception], kind: type[Exception]) -> Exception | None:
+    found = group.subgroup(kind)
+    while found is not None:
+        first = found.exceptions[0]
+        if not isinstance(first, BaseExceptionGroup):
+            return first
+        found = first
+    return None
