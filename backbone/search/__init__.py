@@ -11,16 +11,22 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from schemas.documents import SearchDocument
+from schemas.documents import IndexedDocument, SearchDocument
+
+__all__ = [
+    "CursorExpired",
+    "CursorInvalid",
+    "Hit",
+    "IndexedDocument",
+    "ItemFailure",
+    "Rights",
+    "SearchIndex",
+    "SearchPage",
+    "SearchQuery",
+    "Sort",
+]
 
 Sort = Literal["relevance", "newest", "oldest"]
-
-
-class IndexedDocument(NamedTuple):
-    """A document and the id it lies under; its external version is `document.version`."""
-
-    message_id: str
-    document: SearchDocument
 
 
 class ItemFailure(NamedTuple):
@@ -34,7 +40,9 @@ class ItemFailure(NamedTuple):
 class SearchQuery:
     """What is searched; every part narrows the result. Times are epoch milliseconds.
 
-    `words` and `phrases` must all occur, `not_words` and `not_phrases` must not.
+    `words` and `phrases` must all occur, `not_words` and `not_phrases` must not; words match other
+    forms of theirs too, phrases only as they are written. Of several `authors` or `channels` one is
+    enough, `mentions` must all be there. Words of nothing but punctuation find nothing.
     """
 
     words: tuple[str, ...] = ()
@@ -117,6 +125,12 @@ class SearchIndex(Protocol):
 
     async def current(self) -> str | None:
         """Return the name of the index behind the alias, None when there is no alias."""
+
+    async def indices(self) -> list[str]:
+        """Return the names that `create_next` ever made and that still exist, oldest version first.
+
+        The one behind the alias is among them; those after it are leftovers of unfinished rebuilds.
+        """
 
     async def create_next(self) -> str:
         """Make a fresh index with the next version's name, behind no alias; return its name."""
