@@ -12,6 +12,12 @@ from typing import NamedTuple, Protocol
 
 from schemas.topics import Topic
 
+DEPENDENCY = "eventlog"
+"""The name of the log in Unavailable, in health and in probes."""
+
+MAX_RECORD_BYTES = 1_000_000
+"""What every adapter takes of key, value and headers together: Kafka's default of 1 MiB, less overhead."""
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -35,6 +41,11 @@ class NewRecord:
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def size_bytes(self) -> int:
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key.encode()) + len(self.value or b"") + headers
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -54,7 +65,15 @@ class Record:
 
 
 class RecordTooLarge(Exception):
-    """The log does not take a record of this size; none of the batch behind it was written."""
+    """The log does not take a record of this size; neither it nor what lies behind it was written."""
+
+    @classmethod
+    def check(cls, records: Sequence[NewRecord]) -> None:
+        """Raise when one of the records is larger than every adapter takes, before any is written."""
+        for record in records:
+            size = record.size_bytes
+            if size > MAX_RECORD_BYTES:
+                raise cls(f"{record.topic}, key {record.key!r}: {size} bytes of {MAX_RECORD_BYTES} allowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +134,13 @@ class Reader(Protocol):
         """Return the next offset to read, for each partition; compare these, not offsets of records seen."""
 
     async def read(self, max_records: int, timeout_s: float) -> list[Record]:
-        """Return the next records, in offset order per partition; empty when none came in time."""
+        """Return the next records, in offset order per partition; empty when none came in time.
+
+        Raises Unavailable. Positions advance past what was returned, and past what holds no record.
+        """
 
     async def seek_to_end(self) -> None:
-        """Go to the present end of every partition."""
+        """Go to the present end of every partition. Raises Unavailable."""
 
     async def close(self) -> None:
         """Release the connection."""
@@ -131,10 +153,13 @@ class EventLog(Protocol):
         """Open a producer (idempotent, acknowledged by all replicas in sync). Raises Unavailable."""
 
     async def consumer(self, group: str, topics: Sequence[Topic]) -> Consumer:
-        """Join a group; a partition without a committed offset is read from the beginning."""
+        """Join a group; a partition without a committed offset is read from the beginning.
+
+        Raises Unavailable, or SetupError when a topic does not exist.
+        """
 
     async def reader(self, topics: Sequence[Topic]) -> Reader:
-        """Open a reader at the beginning of every partition of the topics."""
+        """Open a reader at the beginning of every partition of the topics. Raises as `consumer` does."""
 
     async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
         """Return the committed offsets of a group, 0 where there is none."""

@@ -1,0 +1,60 @@
+"""The dead letter: a refused record with its place and the reason, as JSON in `dead-letters`."""
+
+import base64
+from typing import Literal
+
+import msgspec
+
+from backbone.eventlog import MAX_RECORD_BYTES, NewRecord, Record
+from schemas.topics import DEAD_LETTERS
+
+_LONGEST_REASON = 2_000
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a refused record; `topic` is its name without the prefix.
+
+    `value` is the record's text, base64 where that is no UTF-8, null for a tombstone or (`omitted`)
+    where the letter would be too large: the record itself is where topic, partition and offset say.
+    """
+
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    error: str
+    key: str | None
+    value: str | None
+    encoding: Literal["utf-8", "base64", "omitted"]
+    timestamp: int
+
+
+def dead_letter(group: str, record: Record, reason: str) -> NewRecord:
+    """Return the record that parks `record`; it lies in the partition of the record's own key."""
+    place = f"{group}/{record.topic}/{record.partition}/{record.offset}"
+    value, encoding = _as_text(record.value)
+    letter = DeadLetter(
+        group=group,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        error=reason[:_LONGEST_REASON],
+        key=record.key,
+        value=value,
+        encoding=encoding,
+        timestamp=record.timestamp_ms,
+    )
+    body = msgspec.json.encode(letter)
+    if len(body) > MAX_RECORD_BYTES - 10_000:
+        body = msgspec.json.encode(msgspec.structs.replace(letter, value=None, encoding="omitted"))
+    headers = (("content-type", b"application/json"),)
+    return NewRecord(DEAD_LETTERS.name, place, record.key or "", body, headers)
+
+
+def _as_text(value: bytes | None) -> tuple[str | None, Literal["utf-8", "base64"]]:
+    if value is None:
+        return None, "utf-8"
+    try:
+        return value.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode(), "base64"

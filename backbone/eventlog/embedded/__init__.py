@@ -1,0 +1,146 @@
+"""The event log on one SQLite file: partitions, consumer groups and compaction without a server.
+
+Guarantees, beside those of the port: what was acknowledged survives kill -9; several processes of one
+machine share the file and its groups; a killed member's partitions are taken over at once, a frozen
+one's after the session time-out; consumers wake within about 10 ms of an append by another process,
+at once for one of their own. Records of `expire` topics are dropped by `apply_topics` and `compact`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from backbone.errors import SetupError, Unavailable
+from backbone.eventlog import DEPENDENCY, NewRecord, RecordTooLarge, TopicPartition, TopicState
+from backbone.eventlog.embedded import groups, records
+from backbone.eventlog.embedded.catalog import Catalog
+from backbone.eventlog.embedded.consumer import EmbeddedConsumer, beat_forever, new_membership
+from backbone.eventlog.embedded.reader import EmbeddedReader
+from backbone.eventlog.embedded.storage import Storage
+from backbone.eventlog.topic_state import differences, made
+from schemas.topics import Topic, partition_of
+
+SESSION_TIMEOUT_S = 5.0
+BEAT_INTERVAL_S = 1.0
+
+_log = structlog.get_logger()
+
+
+def _system_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class EmbeddedProducer:
+    """See Producer; every batch is one transaction, so it is written whole or not at all."""
+
+    def __init__(self, storage: Storage, catalog: Catalog, now_ms: Callable[[], int]) -> None:
+        self._storage = storage
+        self._catalog = catalog
+        self._now_ms = now_ms
+
+    async def send(self, records_: Sequence[NewRecord]) -> None:
+        """See Producer."""
+        if not records_:
+            return
+        RecordTooLarge.check(records_)
+        try:
+            ids = await self._catalog.partition_ids(list({record.topic for record in records_}))
+        except SetupError as error:
+            raise Unavailable(DEPENDENCY, str(error)) from error
+        batches: dict[int, list[NewRecord]] = {}
+        for record in records_:
+            partitions = ids[record.topic]
+            id_ = partitions[partition_of(record.ordering_key, len(partitions))]
+            batches.setdefault(id_, []).append(record)
+        await self._storage.write(partial(records.append, batches=batches, now_ms=self._now_ms()))
+
+    async def close(self) -> None:
+        """See Producer; there is nothing to release."""
+
+
+class EmbeddedEventLog:
+    """See EventLog; topics of several prefixes may share the file."""
+
+    def __init__(
+        self,
+        path: Path,
+        prefix: str,
+        *,
+        session_timeout_s: float = SESSION_TIMEOUT_S,
+        now_ms: Callable[[], int] = _system_ms,
+    ) -> None:
+        self._storage = Storage(path)
+        self._catalog = Catalog(self._storage, prefix)
+        self._session_timeout_s = session_timeout_s
+        self._now_ms = now_ms
+        self._consumers: list[EmbeddedConsumer] = []
+        self._beating: asyncio.Task[None] | None = None
+
+    async def producer(self) -> EmbeddedProducer:
+        """See EventLog. Raises SetupError when the file cannot be used."""
+        await self._storage.open()
+        return EmbeddedProducer(self._storage, self._catalog, self._now_ms)
+
+    async def consumer(self, group: str, topics: Sequence[Topic]) -> EmbeddedConsumer:
+        """See EventLog."""
+        await self._catalog.all_ids(topics)
+        membership = new_membership(group, tuple(self._catalog.full_name(topic.name) for topic in topics))
+        consumer = EmbeddedConsumer(
+            self._storage, self._catalog.names, membership, self._session_timeout_s, self._consumers.remove
+        )
+        self._consumers.append(consumer)
+        if self._beating is None:
+            self._beating = asyncio.create_task(beat_forever(lambda: self._consumers, BEAT_INTERVAL_S))
+        return consumer
+
+    async def reader(self, topics: Sequence[Topic]) -> EmbeddedReader:
+        """See EventLog."""
+        return EmbeddedReader(self._storage, self._catalog.names, await self._catalog.all_ids(topics))
+
+    async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
+        """See EventLog."""
+        ids = await self._catalog.all_ids(topics)
+        found = await self._storage.read(partial(groups.committed_offsets, group=group, partition_ids=ids))
+        return {self._catalog.names[id_]: found.get(id_, 0) for id_ in ids}
+
+    async def topics(self) -> Mapping[str, TopicState]:
+        """See EventLog."""
+        return await self._catalog.states()
+
+    async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
+        """See EventLog; it also drops what has expired."""
+        lines = []
+        for topic in topics:
+            if await self._storage.write(partial(self._catalog.make, topic=topic, partitions=partitions)):
+                lines.append(made(topic, partitions, 1))
+        existing = await self.topics()
+        for topic in topics:
+            lines.extend(differences(topic, existing[topic.name], partitions))
+            if topic.cleanup == "expire":
+                await self.compact(topic)
+        return lines
+
+    async def compact(self, topic: Topic) -> None:
+        """Keep the last record of each key, or drop what has expired; a topic kept for ever stays whole."""
+        ids = await self._catalog.all_ids([topic])
+        if topic.cleanup == "compact":
+            removed = await self._storage.write(
+                partial(records.compact, partition_ids=ids, now_ms=self._now_ms())
+            )
+            _log.info("eventlog_compacted", topic=topic.name, removed=removed)
+        elif topic.retention_ms is not None:
+            before_ms = self._now_ms() - topic.retention_ms
+            await self._storage.write(partial(records.expire, partition_ids=ids, before_ms=before_ms))
+
+    async def close(self) -> None:
+        """See EventLog."""
+        for consumer in list(self._consumers):
+            await consumer.close()
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        await self._storage.close()

@@ -1,0 +1,84 @@
+"""The topics of one prefix and their partitions' ids, read again from the file when a name is unknown."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from backbone.errors import SetupError
+from backbone.eventlog import TopicPartition, TopicState
+from backbone.eventlog.embedded.storage import Storage
+from backbone.eventlog.topic_state import missing_message
+from schemas.topics import Topic
+
+
+class Catalog:
+    """Maps topics by bare name to partition ids, and back. Topics are never removed."""
+
+    def __init__(self, storage: Storage, prefix: str) -> None:
+        self._storage = storage
+        self._prefix = prefix
+        self._ids: dict[str, list[int]] = {}
+        self.names: dict[int, TopicPartition] = {}
+
+    def full_name(self, topic: str) -> str:
+        return f"{self._prefix}.{topic}"
+
+    async def partition_ids(self, topics: Sequence[str]) -> dict[str, list[int]]:
+        """Return the ids of each topic's partitions, by number. Raises SetupError for a missing topic."""
+        if any(topic not in self._ids for topic in topics):
+            self._load(await self._storage.read(self._states))
+        missing = [topic for topic in topics if topic not in self._ids]
+        if missing:
+            raise SetupError(missing_message(missing))
+        return {topic: self._ids[topic] for topic in topics}
+
+    async def all_ids(self, topics: Sequence[Topic]) -> list[int]:
+        """Return the ids of all partitions of the topics. Raises SetupError for a missing topic."""
+        by_topic = await self.partition_ids([topic.name for topic in topics])
+        return [id_ for ids in by_topic.values() for id_ in ids]
+
+    async def states(self) -> dict[str, TopicState]:
+        """Return the topics as they exist."""
+        rows = await self._storage.read(self._states)
+        self._load(rows)
+        return {state.name: state for state, _ in rows}
+
+    def make(self, connection: sqlite3.Connection, topic: Topic, partitions: int) -> bool:
+        """Make a topic inside a transaction; return False where it exists already."""
+        name = self.full_name(topic.name)
+        made = connection.execute(
+            "INSERT OR IGNORE INTO topics VALUES (?, ?, ?, ?)",
+            (name, partitions, topic.cleanup, topic.retention_ms),
+        )
+        if made.rowcount == 0:
+            return False
+        connection.executemany(
+            "INSERT INTO partitions (topic, partition) VALUES (?, ?)",
+            [(name, partition) for partition in range(partitions)],
+        )
+        return True
+
+    def _load(self, rows: list[tuple[TopicState, list[int]]]) -> None:
+        for state, ids in rows:
+            self._ids[state.name] = ids
+            self.names.update(
+                (id_, TopicPartition(state.name, partition)) for partition, id_ in enumerate(ids)
+            )
+
+    def _states(self, connection: sqlite3.Connection) -> list[tuple[TopicState, list[int]]]:
+        found = []
+        for name, partitions, cleanup, retention_ms in connection.execute(
+            "SELECT name, partitions, cleanup, retention_ms FROM topics ORDER BY name"
+        ).fetchall():
+            if not name.startswith(f"{self._prefix}."):
+                continue
+            ids, earliest, end = zip(
+                *connection.execute(
+                    "SELECT id, earliest, next_offset FROM partitions WHERE topic = ? ORDER BY partition",
+                    (name,),
+                ),
+                strict=True,
+            )
+            bare = name.removeprefix(f"{self._prefix}.")
+            state = TopicState(bare, partitions, cleanup, retention_ms, 1, earliest, end)
+            found.append((state, list(ids)))
+        return found
