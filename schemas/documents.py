@@ -1,5 +1,7 @@
 """The document of the search index: the read side's copy of a message."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from schemas.messages import Rfc3339
@@ -24,3 +26,10 @@ class SearchDocument(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     version: int
     deleted: bool = False
+
+
+class IndexedDocument(NamedTuple):
+    """A document and the id it lies under; its external version is `document.version`."""
+
+    message_id: str
+    document: SearchDocument
