@@ -19,4 +19,4 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             with answering("MAEARI_DATABASE_URL"):
                 await check_migrated(ports.database)
             await check(ports)
-            await serve(ports, SystemClock(), settings.timezone, listener, stop)
+            await serve(ports, SystemClock(), settings, listener, stop)

@@ -10,26 +10,31 @@ from backbone.errors import Unavailable
 from backbone.health import Health
 from backbone.http import serve_http
 from backbone.relay import Relay
+from backbone.settings import Settings
 from backbone.startup import check_topics
 from backbone.wiring import Ports
+from backend import outbox_gauge
 from backend.api.app import create_app
 from backend.commands.executor import CommandExecutor
+from backend.outbox_gauge import OutboxGauge
 from schemas.topics import ALL_TOPICS
 
 log = structlog.get_logger()
 
 
 async def serve(
-    ports: Ports, clock: Clock, timezone: str, listener: socket.socket, stop: asyncio.Event
+    ports: Ports, clock: Clock, settings: Settings, listener: socket.socket, stop: asyncio.Event
 ) -> None:
     """Serve until `stop` is set; what was taken on is answered first."""
     # Without its database the backend can do nothing; without the others writes go on into the outbox.
-    health = Health("database")
+    health = Health("database", outbox_gauge.DEPENDENCY)
     relay = Relay(ports.database, ports.eventlog, "messages", health)
-    executor = CommandExecutor(ports.database, clock, stored=relay.wake)
-    app = create_app(executor, ports.database, ports.search, clock, health, timezone)
+    gauge = OutboxGauge(ports.database, settings.outbox_max, health)
+    executor = CommandExecutor(ports.database, clock, gauge.require_room, relay.wake)
+    app = create_app(executor, ports.database, ports.search, clock, health, settings.timezone)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
+        tasks.create_task(gauge.run(stop), name="outbox gauge")
         tasks.create_task(serve_http(app, listener, stop), name="api")
     await executor.close()
 
@@ -39,4 +44,6 @@ async def check(ports: Ports) -> None:
     try:
         await check_topics(ports.eventlog, ALL_TOPICS)
     except Unavailable as error:
-        log.warning("eventlog_down_writes_wait_in_the_outbox", setting="MAEARI_EVENTLOG_URL", detail=str(error))
+        log.warning(
+            "eventlog_down_writes_wait_in_the_outbox", setting="MAEARI_EVENTLOG_URL", detail=str(error)
+        )

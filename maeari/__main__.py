@@ -1,9 +1,6 @@
 """`maeari`: the command line. Each command loads only what it needs."""
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -30,41 +27,41 @@ def main() -> None:
 @_data
 def dev(data: Path | None) -> None:
     """Run everything in one process, on files, without a server."""
-    import maeari.dev  # noqa: PLC0415
+    from maeari.dev import run  # noqa: PLC0415
 
     settings = settings_or_exit(data)
     files = embedded_only(settings)
     for name in ("database_url", "eventlog_url", "search_url"):
         if getattr(settings, name) != getattr(files, name):
             click.echo(f"maeari dev runs on files: MAEARI_{name.upper()} is not used", err=True)
-    run_service(files, maeari.dev.run)
+    run_service(files, run)
 
 
-@main.command()
+@main.command("backend")
 @_data
-def backend(data: Path | None) -> None:
+def _backend(data: Path | None) -> None:
     """Run the REST API and the relay to the event log."""
-    import backend.__main__  # noqa: PLC0415
+    from backend.__main__ import run  # noqa: PLC0415
 
-    run_service(settings_or_exit(data), sys.modules["backend.__main__"].run)
+    run_service(settings_or_exit(data), run)
 
 
-@main.command()
+@main.command("indexer")
 @_data
-def indexer(data: Path | None) -> None:
+def _indexer(data: Path | None) -> None:
     """Run the projection of messages into the search index."""
-    import indexer.__main__  # noqa: PLC0415
+    from indexer.__main__ import run  # noqa: PLC0415
 
-    run_service(settings_or_exit(data), sys.modules["indexer.__main__"].run)
+    run_service(settings_or_exit(data), run)
 
 
-@main.command()
+@main.command("notifier")
 @_data
-def notifier(data: Path | None) -> None:
+def _notifier(data: Path | None) -> None:
     """Run the inbox and the WebSockets."""
-    import notifier.__main__  # noqa: PLC0415
+    from notifier.__main__ import run  # noqa: PLC0415
 
-    run_service(settings_or_exit(data), sys.modules["notifier.__main__"].run)
+    run_service(settings_or_exit(data), run)
 
 
 @main.command()
@@ -81,7 +78,9 @@ def migrate(data: Path | None) -> None:
             before, after = await migrations.migrate(database)
         finally:
             await database.close()
-        click.echo(f"database: revision {after}" + (" already" if before == after else f", was {before or 'empty'}"))
+        click.echo(
+            f"database: revision {after}" + (" already" if before == after else f", was {before or 'empty'}")
+        )
 
     run_work(settings, work)
 
@@ -126,3 +125,7 @@ def topics_show(data: Path | None) -> None:
             await eventlog.close()
 
     run_work(settings, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,16 +4,16 @@ import asyncio
 import sys
 
 import structlog
+from indexer.__main__ import serve as serve_indexer
 
-import backend.service
-import indexer.__main__
-import notifier.__main__
 from backbone.clock import SystemClock
 from backbone.database.migrations import migrate
 from backbone.health import Health
 from backbone.http import bind
 from backbone.settings import Settings
 from backbone.wiring import open_ports
+from backend.service import serve as serve_backend
+from notifier.__main__ import serve as serve_notifier
 from schemas.topics import ALL_TOPICS
 
 log = structlog.get_logger()
@@ -29,9 +29,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await ports.search.ensure()
             async with asyncio.TaskGroup() as services:
                 for service in (
-                    backend.service.serve(ports, clock, settings.timezone, listener, stop),
-                    indexer.__main__.serve(ports.eventlog, ports.search, Health("eventlog", "search"), stop),
-                    notifier.__main__.serve(
+                    serve_backend(ports, clock, settings, listener, stop),
+                    serve_indexer(ports.eventlog, ports.search, Health("eventlog", "search"), stop),
+                    serve_notifier(
                         ports.eventlog, ports.database, settings, Health("eventlog", "database"), stop
                     ),
                 ):

@@ -39,7 +39,10 @@ def create_app(
         return Response(body, status_code=status, media_type=content_type)
 
     values: Mapping[str, object] = {
-        "write_side": write_side, "database": database, "index": index, "timezone": timezone
+        "write_side": write_side,
+        "database": database,
+        "index": index,
+        "timezone": timezone,
     }
     return Litestar(
         route_handlers=[post_message, read_message, edit_message, delete_message, search_messages, probes],

@@ -20,7 +20,9 @@ def reader_of(request: Request[Any, Any, Any]) -> str | None:
         # Header bytes arrive as Latin-1, whatever they were: ids of any script are sent as UTF-8.
         return msgspec.convert(value.encode("latin-1").decode(), Identifier)
     except (UnicodeError, msgspec.ValidationError):
-        raise Invalid(HEADER, "not a user id: 1 to 128 characters in UTF-8, no control characters or `/`") from None
+        raise Invalid(
+            HEADER, "not a user id: 1 to 128 characters in UTF-8, no control characters or `/`"
+        ) from None
 
 
 def actor_of(request: Request[Any, Any, Any], author_id: str | None = None) -> str:

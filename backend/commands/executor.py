@@ -44,17 +44,29 @@ class _Waiting:
 
 
 class CommandExecutor:
-    """Takes commands one by one and commits them in groups; `stored` is called after each commit."""
+    """Takes commands one by one and commits them in groups.
 
-    def __init__(self, database: Database, clock: Clock, stored: Callable[[], None] = lambda: None) -> None:
+    `require_room` is called before a command is taken on and may raise Rejected; `stored` is called
+    after each commit.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        require_room: Callable[[], None] = lambda: None,
+        stored: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._require_room = require_room
         self._stored = stored
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
     async def execute(self, command: Command) -> Outcome:
         """Carry the command out. Raises Rejected, or Unavailable when it may or may not be stored."""
+        self._require_room()
         if len(self._waiting) >= WAITING_MAX:
             raise Overloaded("too many writes are waiting", retry_after_s=1)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
