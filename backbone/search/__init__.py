@@ -127,7 +127,7 @@ class SearchIndex(Protocol):
         """Return the name of the index behind the alias, None when there is no alias."""
 
     async def indices(self) -> list[str]:
-        """Return the names that `create_next` ever made and that still exist, oldest version first.
+        """Return the names of every index ever made for this alias that still exists, oldest version first.
 
         The one behind the alias is among them; those after it are leftovers of unfinished rebuilds.
         """
