@@ -1,0 +1,97 @@
+"""One user's inbox as the sockets read it: where it stands, what follows a number, what was read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UNSET
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.clock import Clock
+from backbone.database.engine import Database
+from backbone.database.tables import inbox, inbox_counters
+from notifier.inbox import NOTIFICATION
+from schemas.clock import format_ms
+from schemas.frames import NotificationFrame, Retracted
+from schemas.notifications import Notification, NotificationData
+
+EntryFrame = NotificationFrame | Retracted
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an inbox stands: the last number given and the last one read, 0 for none."""
+
+    epoch: int = 1
+    latest_seq: int = 0
+    read_up_to: int = 0
+
+
+class Mailbox:
+    """Reads inboxes, and marks them as read. Every method raises Unavailable."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def standing(self, user_id: str) -> Standing:
+        """Return where the inbox of the user stands."""
+        async with self._database.reading() as connection:
+            return await _standing(connection, user_id)
+
+    async def after(self, user_id: str, seq: int, limit: int) -> tuple[Standing, list[EntryFrame]]:
+        """Return where the inbox stands, and at most `limit` entries after `seq`, in order, no gap."""
+        query = (
+            select(inbox)
+            .where(inbox.c.user_id == user_id, inbox.c.seq > seq)
+            .order_by(inbox.c.seq)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            standing = await _standing(connection, user_id)
+            return standing, [_frame(row) for row in await connection.execute(query)]
+
+    async def mark_read(self, user_id: str, up_to: int) -> int:
+        """Mark everything up to `up_to` as read; return up to where it now is.
+
+        A mark never goes back, nor beyond what the inbox holds: what comes later is unread.
+        """
+        async with self._database.writing() as connection:
+            standing = await _standing(connection, user_id, lock=True)
+            read_up_to = min(up_to, standing.latest_seq)
+            if read_up_to <= standing.read_up_to:
+                return standing.read_up_to
+            counter = update(inbox_counters).where(inbox_counters.c.user_id == user_id)
+            await connection.execute(counter.values(read_up_to=read_up_to))
+            newly_read = update(inbox).where(
+                inbox.c.user_id == user_id,
+                inbox.c.seq.between(standing.read_up_to + 1, read_up_to),
+                inbox.c.read_at.is_(None),
+            )
+            await connection.execute(newly_read.values(read_at=self._clock.now_ms()))
+            return read_up_to
+
+
+async def _standing(connection: AsyncConnection, user_id: str, *, lock: bool = False) -> Standing:
+    columns = inbox_counters.c
+    query = select(columns.epoch, columns.last_seq, columns.read_up_to).where(columns.user_id == user_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return Standing(*row) if row else Standing()
+
+
+def _frame(row: Any) -> EntryFrame:
+    if row.kind != NOTIFICATION:
+        return Retracted(seq=row.seq, notification_id=row.notification_id)
+    notification = Notification(
+        notification_id=row.notification_id,
+        user_id=row.user_id,
+        reason=row.reason,
+        title=row.title,
+        body=row.body,
+        data=NotificationData(message_id=row.message_id, channel_id=row.channel_id),
+        created_at=format_ms(row.created_at),
+        read_at=None if row.read_at is None else format_ms(row.read_at),
+        muted=row.muted,
+        retracted=True if row.retracted else UNSET,
+    )
+    return NotificationFrame(seq=row.seq, notification=notification)

@@ -1,0 +1,11 @@
+"""What the notifier counts, for Prometheus."""
+
+from prometheus_client import Counter, Gauge
+
+SOCKETS_OPEN = Gauge("maeari_notifier_sockets_open", "Sockets that are connected to this process.")
+ENTRIES_WRITTEN = Counter(
+    "maeari_notifier_inbox_entries_written", "Entries that were added to inboxes.", ["kind"]
+)
+FRAMES_SENT = Counter("maeari_notifier_frames_sent", "Frames that were sent to sockets.", ["type"])
+ACKS = Counter("maeari_notifier_acks", "Acknowledgements that clients sent.")
+SOCKETS_CLOSED = Counter("maeari_notifier_sockets_closed", "Sockets that this process closed.", ["code"])

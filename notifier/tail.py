@@ -1,0 +1,76 @@
+"""The tail of `notifications.sent`: wakes this node's sessions for what other nodes wrote.
+
+Guarantees: it reads on from the end as it was before the node took its first socket, without a group,
+so that every node sees every record; whenever it may have missed some, it wakes everyone.
+"""
+
+import asyncio
+
+import structlog
+
+from backbone.errors import Unavailable
+from backbone.eventlog import EventLog, Reader
+from backbone.health import Health
+from notifier.hub import Hub
+from schemas.topics import NOTIFICATIONS_SENT
+
+_MAX_RECORDS = 500
+_POLL_S = 0.5
+_RETRY_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Tail:
+    """Reads what is sent to anyone, and tells the hub."""
+
+    def __init__(self, eventlog: EventLog, hub: Hub, health: Health) -> None:
+        self._eventlog = eventlog
+        self._hub = hub
+        self._health = health
+        self._reader: Reader | None = None
+
+    async def step(self, timeout_s: float = _POLL_S) -> int:
+        """Read once, and wake the users of what came; return how many records there were."""
+        if self._reader is None:
+            await self._open()
+        assert self._reader is not None, "it was just opened"
+        records = await self._reader.read(_MAX_RECORDS, timeout_s)
+        self._health.up("eventlog")
+        self._hub.wake({record.key for record in records if record.key is not None})
+        return len(records)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read on until `stop` is set; a log that is down is tried again."""
+        while not stop.is_set():
+            try:
+                await self.step()
+            except Unavailable as error:
+                self._health.down(error.dependency, error.detail)
+                log.warning("tail_waits", reason=str(error))
+                await _either(stop, _RETRY_S)
+        await self.close()
+
+    async def close(self) -> None:
+        """Release the reader."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close()
+
+    async def _open(self) -> None:
+        reader = await self._eventlog.reader([NOTIFICATIONS_SENT])
+        try:
+            await reader.seek_to_end()
+        except Unavailable:
+            await reader.close()
+            raise
+        self._reader = reader
+        self._hub.wake_all()
+
+
+async def _either(stop: asyncio.Event, timeout_s: float) -> None:
+    """Wait for `stop`, at most `timeout_s` seconds."""
+    try:
+        await asyncio.wait_for(stop.wait(), timeout_s)
+    except TimeoutError:
+        return
