@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from deploy.stack.docker import DockerStack, docker_answers, state_file
+from deploy.stack.errors import StackError, UsageError
 from deploy.stack.local import LocalStack
 from deploy.stack.progress import say
-from deploy.stack.settings import Settings, StackError, UsageError, read_settings, require_space
+from deploy.stack.settings import Settings, read_settings, require_space
 
 SERVERS = ("kafka", "elasticsearch", "postgres")
 LOG_LINES = 40

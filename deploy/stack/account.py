@@ -11,12 +11,13 @@ import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
-from deploy.stack.settings import StackError
+from deploy.stack.errors import StackError
 
 UNPRIVILEGED_ID = 1000
 
@@ -43,16 +44,21 @@ class Account:
             return {}
         return {"user": self.user, "group": self.group, "extra_groups": []}
 
+    def may_enter(self, folders: Iterable[Path]) -> bool:
+        """Whether those of the folders that exist let the account through."""
+        if self.user is None:
+            return True
+        return all(folder.stat().st_mode & 0o001 for folder in folders if folder.exists())
+
     def give(self, folder: Path) -> None:
         """Hands the folder and all in it to the account, which must be able to get there."""
         if self.user is None or self.group is None:
             return
-        for above in folder.parents:
-            if not above.stat().st_mode & 0o001:
-                raise StackError(
-                    f"root cannot run this server: the account that would run it may not enter "
-                    f"{above}. Set MAEARI_STACK_DIR to a folder such as /var/lib/maeari-stack"
-                )
+        if not self.may_enter(folder.parents):
+            raise StackError(
+                f"root cannot run this server: the account that would run it may not enter {folder.parent}. "
+                "Set MAEARI_STACK_DIR to a folder such as /var/lib/maeari-stack"
+            )
         for path, _, names in os.walk(folder):
             for target in (path, *(os.path.join(path, name) for name in names)):
                 os.chown(target, self.user, self.group, follow_symlinks=False)
@@ -77,5 +83,6 @@ def unprivileged() -> Account:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
+        os.umask(0o022)  # the account has to read the programs
         return Account(user=entry.pw_uid, group=entry.pw_gid)
     raise StackError("root cannot run these servers and no account `nobody` exists: use a user")

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.stack import kafka_protocol
+from deploy.stack.errors import StackError, UsageError
 from deploy.stack.process import wait_until
 from deploy.stack.progress import say
-from deploy.stack.settings import Settings, StackError, UsageError, require_space
+from deploy.stack.settings import Settings, require_space
 
 COMPOSE = Path(__file__).parents[2] / "compose.yaml"
 ANSWER_TIMEOUT_S = 10.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from deploy.stack.account import Account, unprivileged
+from deploy.stack.errors import StackError
 from deploy.stack.java import POM, Java, find_java, resolve
 from deploy.stack.process import (
     ServerProcess,
@@ -30,7 +31,6 @@ from deploy.stack.settings import (
     HOST,
     INTERNAL_PORT_OFFSET,
     Settings,
-    StackError,
     server_environment,
 )
 
@@ -38,6 +38,13 @@ OLDEST_JAVA = 21
 START_TIMEOUT_S = 240.0
 SOURCES = Path(__file__).with_name("plugin")
 PLUGIN = "maeari-standin"
+# Parts of a whole JDK that small runtimes, the one from PyPI among them, leave out.
+JAVA_MODULES = frozenset({"jdk.jdi", "jdk.jlink", "jdk.incubator.vector"})
+NO_JAVA = (
+    f"Elasticsearch needs a whole JDK {OLDEST_JAVA} or newer and none was found: install one "
+    "(apt-get install openjdk-21-jdk-headless, brew install openjdk), set JAVA_HOME to one, "
+    "or start a Docker engine"
+)
 DESCRIPTOR = f"""\
 description=Stand-in for the parts of analysis-common, analysis-nori and rest-root that maeari uses
 version=1
@@ -68,7 +75,9 @@ class Elasticsearch:
         """Installs what is missing, starts the server unless it runs, waits until it answers."""
         started = time.monotonic()
         if self._process.pid() is None and self._launcher.pid() is None:
-            java = find_java(self._settings, OLDEST_JAVA)
+            java = find_java(OLDEST_JAVA, JAVA_MODULES)
+            if java is None:
+                raise StackError(NO_JAVA)
             self._install(java)
             account = unprivileged()
             self._require_ports()
@@ -102,7 +111,7 @@ class Elasticsearch:
 
     def logs(self) -> list[Path]:
         """The log files, whether they exist or not."""
-        return [self._log]
+        return [self._log, self._home / "run" / "logs" / "server.log"]
 
     def _require_ports(self) -> None:
         setting = "MAEARI_STACK_ELASTICSEARCH_PORT"
@@ -168,13 +177,13 @@ class Elasticsearch:
         for folder in (config / "jvm.options.d", run / "data", run / "logs", run / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(self._program / "config" / "jvm.options", config)
-        (config / "log4j2.properties").write_text(LOGGING)
+        (config / "log4j2.properties").write_text(LOGGING.replace("{run}", str(run)))
         (config / "elasticsearch.yml").write_text(
             CONFIGURATION.format(
                 run=run, host=HOST, port=self._port, transport=self._port + INTERNAL_PORT_OFFSET
             )
         )
-        (config / "jvm.options.d" / "small.options").write_text("-Xms1g\n-Xmx1g\n")
+        (config / "jvm.options.d" / "small.options").write_text("-Xms1g\n-Xmx1g\n-XX:-AlwaysPreTouch\n")
         self._process.pid_file.unlink(missing_ok=True)
         account.give(run)
 
@@ -222,14 +231,27 @@ xpack.security.enabled: false
 cluster.routing.allocation.disk.threshold_enabled: false
 """
 
+# The console is the launcher's, and silent once the server has detached itself from it.
 LOGGING = """\
 status = error
 appender.out.type = Console
 appender.out.name = out
 appender.out.layout.type = PatternLayout
-appender.out.layout.pattern = [%d{ISO8601}][%-5p][%c{1.}] %m%n
+appender.out.layout.pattern = %d{ISO8601} %p %c{1.} %m%n
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = {run}/logs/server.log
+appender.file.filePattern = {run}/logs/server.log.%i
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{ISO8601} %p %c{1.} %m%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 5MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 1
 rootLogger.level = info
 rootLogger.appenderRef.out.ref = out
+rootLogger.appenderRef.file.ref = file
 """
 
 

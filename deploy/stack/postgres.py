@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from deploy.stack.account import unprivileged
+from deploy.stack.errors import StackError
 from deploy.stack.process import (
     ServerProcess,
     require_free_port,
@@ -28,7 +29,7 @@ from deploy.stack.process import (
     wait_until,
 )
 from deploy.stack.progress import say
-from deploy.stack.settings import HOST, Settings, StackError, server_environment
+from deploy.stack.settings import HOST, Settings, server_environment
 from deploy.stack.wheels import wheel_folder
 
 START_TIMEOUT_S = 60

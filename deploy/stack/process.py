@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.stack.account import Account
-from deploy.stack.settings import HOST, StackError
+from deploy.stack.errors import StackError
+from deploy.stack.settings import HOST
 
 STOP_TIMEOUT_S = 30.0
 LAUNCH_TIMEOUT_S = 10.0

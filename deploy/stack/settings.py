@@ -14,21 +14,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.stack.account import unprivileged
+from deploy.stack.errors import StackError, UsageError
+
 HOST = "127.0.0.1"
 KAFKA_VERSION = "4.3.1"
 ELASTICSEARCH_VERSION = "9.5.3"
 MAX_BROKERS = 3
+# For root where the servers need another account, which root's home must not be opened to.
+SHARED_ROOT = Path("/var/lib/maeari-stack")
 # Controllers, and Elasticsearch's own transport, listen this far above the client's port.
 INTERNAL_PORT_OFFSET = 100
 HIGHEST_PORT = 65535 - INTERNAL_PORT_OFFSET - MAX_BROKERS
-
-
-class StackError(Exception):
-    """Something the user can repair; the message is one line that says how."""
-
-
-class UsageError(StackError):
-    """A command or a setting that makes no sense, told before anything is touched."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +70,17 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def _root(environ: Mapping[str, str]) -> Path:
-    given = environ.get("MAEARI_STACK_DIR") or "~/.cache/maeari/stack"
+    given = environ.get("MAEARI_STACK_DIR")
     try:
-        root = Path(given).expanduser().absolute()
+        root = Path(given or "~/.cache/maeari/stack").expanduser().absolute()
     except RuntimeError:
         raise UsageError("no home folder found: set MAEARI_STACK_DIR to a folder of your own") from None
+    if not given and not unprivileged().may_enter(root.parents):
+        root = SHARED_ROOT
     # These characters end a value in one of the servers' own configuration files.
     if any(character in str(root) for character in " \t\n'\"\\:;,#$="):
         raise UsageError(
-            f"MAEARI_STACK_DIR={given} holds a blank, quote or separator, which the servers' "
+            f"MAEARI_STACK_DIR={root} holds a blank, quote or separator, which the servers' "
             "configuration files cannot carry: choose a plain path"
         )
     return root

@@ -9,9 +9,10 @@ import sys
 import threading
 from pathlib import Path
 
+from deploy.stack.errors import StackError
 from deploy.stack.process import tail
 from deploy.stack.progress import say
-from deploy.stack.settings import Settings, StackError
+from deploy.stack.settings import Settings
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _ONE_AT_A_TIME = threading.Lock()
