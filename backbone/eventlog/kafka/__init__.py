@@ -1,0 +1,97 @@
+"""The event log on Kafka, through aiokafka.
+
+Guarantees, beside those of the port: nothing waits for the brokers longer than some seconds before it
+raises Unavailable, and a client that could not connect leaves nothing behind. Kafka compacts by itself.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from backbone.eventlog import TopicPartition, TopicState
+from backbone.eventlog.kafka.connection import Cluster
+from backbone.eventlog.kafka.consumer import KafkaConsumer
+from backbone.eventlog.kafka.producer import KafkaProducer
+from backbone.eventlog.kafka.reader import KafkaReader
+from backbone.eventlog.kafka.records import Names
+from backbone.eventlog.kafka.topics import Administrator
+from backbone.eventlog.topic_state import differences, require
+from backbone.settings import KafkaSecurity
+from schemas.topics import Topic
+
+
+class KafkaEventLog:
+    """See EventLog; `bootstrap_servers` is `host:port`, several with commas between."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        prefix: str,
+        compression: str,
+        security: KafkaSecurity,
+        *,
+        linger_ms: int = 0,
+    ) -> None:
+        self._cluster = Cluster(bootstrap_servers, security)
+        self._names = Names(prefix)
+        self._prefix = prefix
+        self._compression = compression
+        self._linger_ms = linger_ms
+        self._administrator = Administrator(self._cluster, self._names)
+        self._open: list[KafkaProducer | KafkaConsumer | KafkaReader] = []
+
+    async def producer(self) -> KafkaProducer:
+        """See EventLog."""
+        producer = KafkaProducer(self._cluster, self._prefix, self._compression, self._linger_ms)
+        await producer.open()
+        self._open.append(producer)
+        return producer
+
+    async def consumer(self, group: str, topics: Sequence[Topic]) -> KafkaConsumer:
+        """See EventLog."""
+        require(await self.topics(), topics)
+        consumer = KafkaConsumer(self._cluster, self._names, group, [topic.name for topic in topics])
+        await consumer.open()
+        self._open.append(consumer)
+        return consumer
+
+    async def reader(self, topics: Sequence[Topic]) -> KafkaReader:
+        """See EventLog."""
+        places = [self._names.to_kafka(place) for place in await self._places(topics)]
+        reader = KafkaReader(self._cluster, self._names, places)
+        await reader.open()
+        self._open.append(reader)
+        return reader
+
+    async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
+        """See EventLog."""
+        return await self._administrator.committed(group, await self._places(topics))
+
+    async def topics(self) -> Mapping[str, TopicState]:
+        """See EventLog."""
+        return await self._administrator.states()
+
+    async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
+        """See EventLog; an existing topic is described, never changed."""
+        existing = await self.topics()
+        lines = await self._administrator.make([t for t in topics if t.name not in existing], partitions)
+        for topic in topics:
+            if topic.name in existing:
+                lines.extend(differences(topic, existing[topic.name], partitions))
+        return lines
+
+    async def compact(self, topic: Topic) -> None:
+        """See EventLog; Kafka does it in its own time."""
+
+    async def close(self) -> None:
+        """See EventLog."""
+        clients, self._open = self._open, []
+        for client in clients:
+            await client.close()
+
+    async def _places(self, topics: Sequence[Topic]) -> list[TopicPartition]:
+        existing = await self.topics()
+        require(existing, topics)
+        return [
+            TopicPartition(topic.name, number)
+            for topic in topics
+            for number in range(existing[topic.name].partitions)
+        ]

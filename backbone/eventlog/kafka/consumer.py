@@ -1,0 +1,182 @@
+"""A member of a consumer group of Kafka, on aiokafka.
+
+Offsets are committed only when asked, and only while the assignment is the one under which the batch
+was read; a rebalance waits a few seconds for the batch in hand. A driver that failed, or that stands
+still while records lie before it, is made anew.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from backbone.errors import Unavailable
+from backbone.eventlog import DEPENDENCY, Record, TopicPartition
+from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, Cluster, answering, one_line, stop
+from backbone.eventlog.kafka.records import Names
+
+SESSION_TIMEOUT_MS = 10_000
+HEARTBEAT_INTERVAL_MS = 1_000
+REBALANCE_GRACE_S = 5.0
+CHECK_INTERVAL_S = 5.0
+STANDSTILL_S = 30.0
+
+_log = structlog.get_logger()
+
+
+class KafkaConsumer:
+    """See Consumer."""
+
+    def __init__(self, cluster: Cluster, names: Names, group: str, topics: Sequence[str]) -> None:
+        self._cluster = cluster
+        self._names = names
+        self._group = group
+        self._topics = [names.full(topic) for topic in topics]
+        self._driver: AIOKafkaConsumer | None = None
+        self._assignment = 0
+        self._assignment_read = 0
+        self._no_batch_in_hand = asyncio.Event()
+        self._no_batch_in_hand.set()
+        self._checked_s = 0.0
+        self._standing: dict[TopicPartition, tuple[int, float]] = {}
+
+    async def open(self) -> AIOKafkaConsumer:
+        """Connect and ask to join; partitions come with the polls. Raises Unavailable."""
+        if self._driver is None:
+            driver = AIOKafkaConsumer(
+                **self._cluster.options,
+                group_id=self._group,
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=200,
+                session_timeout_ms=SESSION_TIMEOUT_MS,
+                heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            )
+            await self._cluster.start(driver)
+            driver.subscribe(self._topics, listener=_Rebalance(self))
+            self._driver = driver
+            self._standing.clear()
+        return self._driver
+
+    async def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """See Consumer."""
+        self._no_batch_in_hand.set()
+        driver = await self.open()
+        try:
+            async with asyncio.timeout(timeout_s + 0.05):
+                fetched = await driver.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        except TimeoutError:
+            # The group is being rebalanced: aiokafka waits for that without a limit.
+            fetched = {}
+        except KafkaError as error:
+            await self._discard()
+            raise Unavailable(DEPENDENCY, f"fetch: {one_line(error)}") from error
+        if fetched:
+            self._assignment_read = self._assignment
+            self._no_batch_in_hand.clear()
+        else:
+            await self._check_progress()
+        return self._names.records(fetched)
+
+    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """See Consumer."""
+        driver, offsets = self._held(positions)
+        if driver is None or not offsets:
+            return
+        try:
+            async with answering("commit", ANSWER_TIMEOUT_S):
+                await driver.commit(offsets)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, CommitFailedError | IllegalStateError):
+                raise
+            _log.info("commit_of_lost_partitions_dropped", group=self._group, reason=error.detail)
+        self._no_batch_in_hand.set()
+
+    async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
+        """See Consumer."""
+        driver, offsets = self._held(positions)
+        if driver is not None:
+            for place, offset in offsets.items():
+                driver.seek(place, offset)
+        self._no_batch_in_hand.set()
+
+    async def lag(self) -> Mapping[TopicPartition, int]:
+        """See Consumer."""
+        driver = await self.open()
+        async with answering("lag", ANSWER_TIMEOUT_S):
+            places = list(driver.assignment())
+            ends = await driver.end_offsets(places)
+            return {
+                self._names.from_kafka(place): max(0, end - await driver.position(place))
+                for place, end in ends.items()
+            }
+
+    async def close(self) -> None:
+        """See Consumer."""
+        self._no_batch_in_hand.set()
+        await self._discard()
+
+    async def revoked(self) -> None:
+        """Give the batch in hand a few seconds to be committed before the partitions go."""
+        try:
+            async with asyncio.timeout(REBALANCE_GRACE_S):
+                await self._no_batch_in_hand.wait()
+        except TimeoutError:
+            _log.info("batch_outlived_its_assignment", group=self._group)
+
+    def assigned(self) -> None:
+        """Note that from here on batches are read under another assignment."""
+        self._assignment += 1
+        self._standing.clear()
+
+    def _held(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> tuple[AIOKafkaConsumer | None, dict[KafkaPartition, int]]:
+        """Return those of the positions that are still ours since the batch was read."""
+        if self._driver is None or self._assignment_read != self._assignment:
+            return self._driver, {}
+        offsets = {self._names.to_kafka(place): offset for place, offset in positions.items()}
+        held = self._driver.assignment()
+        return self._driver, {place: offset for place, offset in offsets.items() if place in held}
+
+    async def _check_progress(self) -> None:
+        """Tell brokers that are gone, and a driver that stands still, from a log without news."""
+        now_s = asyncio.get_running_loop().time()
+        if self._driver is None or now_s - self._checked_s < CHECK_INTERVAL_S:
+            return
+        if not self._driver.assignment():
+            async with answering("metadata", ANSWER_TIMEOUT_S):
+                await self._driver.topics()
+        lag = await self.lag()
+        self._checked_s = now_s
+        for place, behind in lag.items():
+            known, since_s = self._standing.get(place, (-1, now_s))
+            self._standing[place] = (behind, since_s if 0 < known <= behind else now_s)
+        stuck = [place for place, (_, since_s) in self._standing.items() if now_s - since_s > STANDSTILL_S]
+        if stuck:
+            _log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))
+            await self._discard()
+
+    async def _discard(self) -> None:
+        driver, self._driver = self._driver, None
+        self._assignment += 1
+        if driver is not None:
+            await stop(driver)
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
+    """What aiokafka calls around a rebalance."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: set[KafkaPartition]) -> None:
+        if revoked:
+            await self._consumer.revoked()
+
+    async def on_partitions_assigned(self, assigned: set[KafkaPartition]) -> None:
+        self._consumer.assigned()

@@ -1,0 +1,87 @@
+"""Reads every partition of some topics of Kafka from the beginning, without a group."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+
+from backbone.eventlog import Record, TopicPartition
+from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, Cluster, answering, stop
+from backbone.eventlog.kafka.records import Names
+
+CHECK_INTERVAL_S = 5.0
+
+
+class KafkaReader:
+    """See Reader; committed transactions only, whose markers advance the positions without records."""
+
+    def __init__(self, cluster: Cluster, names: Names, places: Sequence[KafkaPartition]) -> None:
+        self._cluster = cluster
+        self._names = names
+        self._places = list(places)
+        self._driver = new_reading_driver(cluster)
+        self._positions: dict[KafkaPartition, int] = {}
+        self._checked_s = 0.0
+
+    async def open(self) -> None:
+        """Connect and go to the beginning. Raises Unavailable."""
+        await self._cluster.start(self._driver)
+        self._driver.assign(self._places)
+        async with answering("beginning offsets", ANSWER_TIMEOUT_S):
+            self._go_to(await self._driver.beginning_offsets(self._places))
+
+    async def end_offsets(self) -> Mapping[TopicPartition, int]:
+        """See Reader."""
+        return {self._names.from_kafka(place): end for place, end in (await self._ends()).items()}
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """See Reader."""
+        return {self._names.from_kafka(place): offset for place, offset in self._positions.items()}
+
+    async def read(self, max_records: int, timeout_s: float) -> list[Record]:
+        """See Reader."""
+        async with answering("fetch", timeout_s + ANSWER_TIMEOUT_S):
+            fetched = await self._driver.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            for place in self._places:
+                self._positions[place] = await self._driver.position(place)
+        if not fetched:
+            await self._check()
+        return self._names.records(fetched)
+
+    async def seek_to_end(self) -> None:
+        """See Reader."""
+        self._go_to(await self._ends())
+
+    async def close(self) -> None:
+        """See Reader."""
+        await stop(self._driver)
+
+    async def _ends(self) -> Mapping[KafkaPartition, int]:
+        async with answering("end offsets", ANSWER_TIMEOUT_S):
+            ends: Mapping[KafkaPartition, int] = await self._driver.end_offsets(self._places)
+        return ends
+
+    def _go_to(self, offsets: Mapping[KafkaPartition, int]) -> None:
+        for place, offset in offsets.items():
+            self._driver.seek(place, offset)
+            self._positions[place] = offset
+
+    async def _check(self) -> None:
+        """Find out now and then whether the silence is that of brokers that are gone."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._checked_s >= CHECK_INTERVAL_S:
+            await self._ends()
+            self._checked_s = now_s
+
+
+def new_reading_driver(cluster: Cluster) -> AIOKafkaConsumer:
+    """Return a consumer of aiokafka that belongs to no group, not started yet."""
+    return AIOKafkaConsumer(
+        **cluster.options,
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=200,
+    )

@@ -1,0 +1,46 @@
+"""Kafka's names, records and offsets, and ours."""
+
+from collections.abc import Iterable, Mapping
+
+from aiokafka import ConsumerRecord
+from aiokafka import TopicPartition as KafkaPartition
+
+from backbone.eventlog import Record, TopicPartition
+
+
+class Names:
+    """Puts the prefix before a topic's name and takes it off again."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = f"{prefix}."
+
+    def full(self, topic: str) -> str:
+        return f"{self._prefix}{topic}"
+
+    def bare(self, full_name: str) -> str:
+        return full_name.removeprefix(self._prefix)
+
+    def ours(self, full_name: str) -> bool:
+        return full_name.startswith(self._prefix)
+
+    def to_kafka(self, place: TopicPartition) -> KafkaPartition:
+        return KafkaPartition(self.full(place.topic), place.partition)
+
+    def from_kafka(self, place: KafkaPartition) -> TopicPartition:
+        return TopicPartition(self.bare(place.topic), place.partition)
+
+    def records(self, fetched: Mapping[KafkaPartition, Iterable[ConsumerRecord]]) -> list[Record]:
+        """Return what `getmany` gave; a key that is no UTF-8 (not one of ours) is read as well as it goes."""
+        return [
+            Record(
+                self.bare(place.topic),
+                place.partition,
+                raw.offset,
+                None if raw.key is None else raw.key.decode(errors="replace"),
+                raw.value,
+                tuple((name, value or b"") for name, value in raw.headers),
+                raw.timestamp,
+            )
+            for place, batch in fetched.items()
+            for raw in batch
+        ]
