@@ -14,6 +14,7 @@ import msgspec
 from schemas.documents import IndexedDocument, SearchDocument
 
 __all__ = [
+    "DEPENDENCY",
     "CursorExpired",
     "CursorInvalid",
     "Hit",
@@ -25,6 +26,9 @@ __all__ = [
     "SearchQuery",
     "Sort",
 ]
+
+DEPENDENCY = "search"
+"""The name of this dependency in `Unavailable` and in `/health/ready`."""
 
 Sort = Literal["relevance", "newest", "oldest"]
 

@@ -7,6 +7,7 @@ behind the two character filters of `mapping.py` (rare scripts and new code poin
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import NamedTuple
 
 from backbone.search.stemming import stem
@@ -19,8 +20,14 @@ JOINING = (
 )
 
 _HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uffa0-\uffdc"
-_HAN = "\u2e80-\u2fd5\u3007\u3021-\u3029\u3038-\u303a\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9\U00020000-\U0003134f"
-_KANA = "\u3031-\u3035\u3041-\u3096\u309b-\u309f\u30a0-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u32d0-\u32fe\u3300-\u3357\uff66-\uff9f"
+_HAN = (
+    "\u2e80-\u2fd5\u3007\u3021-\u3029\u3038-\u303a\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9"
+    "\U00020000-\U0003134f"
+)
+_KANA = (
+    "\u3031-\u3035\u3041-\u3096\u309b-\u309f\u30a0-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u32d0-\u32fe"
+    "\u3300-\u3357\uff66-\uff9f"
+)
 _PAIRED = _HANGUL + _HAN + _KANA
 
 _MARK = (
@@ -105,8 +112,7 @@ def _pairs(run: str, start: int) -> list[Token]:
     if len(characters) == 1:
         return characters
     return [
-        Token(first.term + second.term, first.start, second.end)
-        for first, second in zip(characters, characters[1:], strict=False)
+        Token(first.term + second.term, first.start, second.end) for first, second in pairwise(characters)
     ]
 
 
@@ -125,9 +131,7 @@ def _full_width_kana(run: str, start: int) -> list[Token]:
             if len(voiced) == 1:
                 characters[-1] = Token(voiced, before.start, place + 1)
                 continue
-        folded = (
-            unicodedata.normalize("NFKC", character) if _HALF_WIDTH.match(character) else character
-        )
+        folded = unicodedata.normalize("NFKC", character) if _HALF_WIDTH.match(character) else character
         characters.extend(Token(one, place, place + 1) for one in folded)
     return characters
 

@@ -35,7 +35,7 @@ def _settings(between_scripts: bool) -> dict[str, Any]:
         filters["between_scripts"] = _BETWEEN_SCRIPTS
     return {
         "number_of_shards": 1,
-        # A named interval also keeps a shard that nobody searches refreshing: its new versions become visible.
+        # Named, it also keeps a shard refreshing that nobody searches: visible_version relies on it.
         "refresh_interval": "1s",
         "analysis": {
             "char_filter": filters,

@@ -6,7 +6,6 @@ departures of its author, as Lucene's `porter_stem` has it: both search adapters
 
 from functools import lru_cache
 
-
 _STEP_2 = {
     "ational": "ate", "tional": "tion", "enci": "ence", "anci": "ance", "izer": "ize", "bli": "ble",
     "alli": "al", "entli": "ent", "eli": "e", "ousli": "ous", "ization": "ize", "ation": "ate",

@@ -1,0 +1,267 @@
+"""The search index on Elasticsearch: versioned indices behind an alias, written with external versions.
+
+Guarantees: an older version never replaces a newer one, in whatever order and however often they
+come; every call ends in bounded time, and is sent once. Connects on first use.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import structlog
+from elasticsearch import (
+    ApiError,
+    AsyncElasticsearch,
+    ConnectionError,  # noqa: A004
+    ConnectionTimeout,
+    SSLError,
+    TransportError,
+    UnsupportedProductError,
+)
+
+from backbone.errors import Unavailable
+from backbone.search import (
+    DEPENDENCY,
+    CursorExpired,
+    CursorInvalid,
+    ItemFailure,
+    Rights,
+    SearchPage,
+    SearchQuery,
+)
+from backbone.search.bulk import bodies, failures
+from backbone.search.cursors import AfterHit, seal, unseal
+from backbone.search.elasticsearch_answers import NOTHING, Absent, NotUnderstood, page, refusal
+from backbone.search.elasticsearch_indices import VersionedIndices
+from backbone.search.elasticsearch_query import BY_RELEVANCE, BY_TIME, HIGHLIGHT, Clause, bool_query
+from backbone.settings import SearchSecurity
+from schemas.documents import IndexedDocument, SearchDocument
+
+REQUEST_TIMEOUT_S = 10.0
+BULK_TIMEOUT_S = 30.0
+POINT_IN_TIME_KEPT = "2m"
+SCAN_PAGE = 1_000
+_JSON = {"accept": "application/json", "content-type": "application/json"}
+_NDJSON = {"accept": "application/json", "content-type": "application/x-ndjson"}
+
+_log = structlog.get_logger()
+
+
+class AfterScore(msgspec.Struct, frozen=True, array_like=True):
+    """A place in hits sorted by relevance: the point in time, and the sort values of the last hit."""
+
+    point_in_time: str
+    values: tuple[float, int, int]
+
+
+class ElasticsearchIndex:
+    """The indices of one alias on one Elasticsearch."""
+
+    def __init__(self, url: str, alias: str, security: SearchSecurity) -> None:
+        self._url = url
+        self._alias = alias
+        self._security = security
+        self._indices = VersionedIndices(alias, self._ask)
+        self._opened: AsyncElasticsearch | None = None
+
+    async def ensure(self) -> None:
+        await self._indices.ensure()
+
+    async def exists(self) -> bool:
+        return bool(await self._indices.behind_alias())
+
+    async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
+        if index is None:
+            path = f"/{self._alias}/_bulk?require_alias=true"
+        else:
+            # A server may make an index that is written to, without our mapping: look first.
+            await self._ask("GET", f"/{index}/_alias", None)
+            path = f"/{index}/_bulk"
+        refused: list[ItemFailure] = []
+        for portion, body in bodies(documents):
+            answer = await self._send("POST", path, body, _NDJSON, BULK_TIMEOUT_S)
+            if answer["errors"]:
+                refused.extend(failures(portion, answer["items"]))
+        return refused
+
+    async def search(
+        self, query: SearchQuery, rights: Rights, limit: int, cursor: str | None = None
+    ) -> SearchPage:
+        clause = bool_query(query, rights)
+        if query.sort == "relevance":
+            place = unseal(query, cursor, AfterScore) if cursor is not None else None
+            return NOTHING if clause is None else await self._by_relevance(query, clause, limit, place)
+        after = unseal(query, cursor, AfterHit) if cursor is not None else None
+        if clause is None:
+            return NOTHING
+        values = None if after is None else [after.created_at_ms, after.channel, after.sequence]
+        answer = await self._hits(clause, BY_TIME[query.sort], limit + 1, values)
+        return page(answer, limit, lambda last: seal(query, msgspec.convert(last, AfterHit)))
+
+    async def visible_version(self, message_id: str) -> int | None:
+        path = f"/{self._alias}/_doc/{quote(message_id, safe='')}?realtime=false&_source=false"
+        try:
+            found = await self._ask("GET", path, None)
+        except Absent as error:
+            if isinstance(error.body, Mapping) and error.body.get("found") is False:
+                return None
+            raise
+        return int(found["_version"])
+
+    async def refresh(self, index: str | None = None) -> None:
+        await self._ask("POST", f"/{index or self._alias}/_refresh", None)
+
+    async def current(self) -> str | None:
+        names = await self._indices.behind_alias()
+        return names[-1] if names else None
+
+    async def indices(self) -> list[str]:
+        return await self._indices.names()
+
+    async def create_next(self) -> str:
+        return await self._indices.create_next()
+
+    async def swap(self, index: str) -> str | None:
+        return await self._indices.swap(index)
+
+    async def drop(self, index: str) -> None:
+        await self._indices.drop(index)
+
+    async def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
+        point = await self._open_point(index)
+        order: list[Clause] = [{"_shard_doc": "asc"}]
+        values: list[Any] | None = None
+        try:
+            while True:
+                answer = await self._hits(
+                    {"match_all": {}}, order, SCAN_PAGE, values, point, documents_only=True
+                )
+                point = answer["pit_id"]
+                hits = answer["hits"]["hits"]
+                for hit in hits:
+                    yield IndexedDocument(hit["_id"], msgspec.convert(hit["_source"], SearchDocument))
+                if len(hits) < SCAN_PAGE:
+                    return
+                values = hits[-1]["sort"]
+        finally:
+            await self._close_point(point)
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            client, self._opened = self._opened, None
+            await client.close()
+
+    async def _by_relevance(
+        self, query: SearchQuery, clause: Clause, limit: int, place: AfterScore | None
+    ) -> SearchPage:
+        """Most searches have one page: a point in time is opened only where there is another."""
+        values: list[Any] | None = None
+        if place is None:
+            answer = await self._hits(clause, BY_RELEVANCE, limit + 1)
+            if len(answer["hits"]["hits"]) <= limit:
+                return page(answer, limit, lambda _: "")
+            point = await self._open_point(None)
+        else:
+            point, values = place.point_in_time, list(place.values)
+        try:
+            answer = await self._hits(clause, BY_RELEVANCE, limit + 1, values, point)
+        except (Absent, NotUnderstood) as error:
+            if place is None:
+                raise
+            raise CursorInvalid("the cursor holds no point in time of this server") from error
+        point = answer["pit_id"]
+        found = page(answer, limit, lambda last: seal(query, msgspec.convert((point, last), AfterScore)))
+        if found.cursor is None:
+            await self._close_point(point)
+        return found
+
+    async def _hits(
+        self,
+        clause: Clause,
+        sort: list[Clause],
+        size: int,
+        after: list[Any] | None = None,
+        point: str | None = None,
+        *,
+        documents_only: bool = False,
+    ) -> Any:
+        """Search once; `documents_only` leaves out highlights and the count."""
+        body: Clause = {"query": clause, "sort": sort, "size": size, "track_total_hits": not documents_only}
+        if not documents_only:
+            body["highlight"] = HIGHLIGHT
+        if after is not None:
+            body["search_after"] = after
+        if point is None:
+            path = f"/{self._alias}/_search"
+        else:
+            path = "/_search"
+            body["pit"] = {"id": point, "keep_alive": POINT_IN_TIME_KEPT}
+        return await self._ask("POST", f"{path}?allow_partial_search_results=false", body)
+
+    async def _open_point(self, index: str | None) -> str:
+        answer = await self._ask(
+            "POST", f"/{index or self._alias}/_pit?keep_alive={POINT_IN_TIME_KEPT}", None
+        )
+        return str(answer["id"])
+
+    async def _close_point(self, point: str) -> None:
+        """Give a point in time back early; should that fail, the server forgets it in two minutes."""
+        try:
+            await self._ask("DELETE", "/_pit", {"id": point})
+        except (Unavailable, CursorExpired) as error:
+            _log.debug("search.point_in_time_left", error=str(error))
+
+    async def _ask(self, method: str, path: str, body: Any) -> Any:
+        return await self._send(method, path, body, _JSON, REQUEST_TIMEOUT_S)
+
+    async def _send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout_s: float
+    ) -> Any:
+        """Send one request and return the decoded answer, or raise what its error stands for."""
+        if self._opened is None:
+            self._opened = _connect(self._url, self._security)
+        client = self._opened.options(request_timeout=timeout_s)
+        try:
+            answer = await client.perform_request(method, path, headers=headers, body=body)
+        except ApiError as error:
+            raise refusal(error.status_code, error.body, self._alias) from error
+        except UnsupportedProductError as error:
+            raise Unavailable(DEPENDENCY, f"what answers at {self._place} is not Elasticsearch") from error
+        except TransportError as error:
+            raise Unavailable(DEPENDENCY, f"{self._place}: {_trouble(error)}") from error
+        return answer.body
+
+    @property
+    def _place(self) -> str:
+        """The address without credentials."""
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _trouble(error: TransportError) -> str:
+    match error:
+        case ConnectionTimeout():
+            return "no answer in time"
+        case SSLError():
+            return f"its certificate is not trusted (see MAEARI_SEARCH_CA_FILE): {error.message}"
+        case ConnectionError():
+            return f"no connection: {error.message}"
+        case _:
+            return str(error.message)
+
+
+def _connect(url: str, security: SearchSecurity) -> AsyncElasticsearch:
+    parts = urlsplit(url)
+    if parts.port is None:
+        netloc = f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
+        url = parts._replace(netloc=netloc).geturl()
+    options: dict[str, Any] = {}
+    if security.api_key:
+        options["api_key"] = security.api_key
+    elif security.username:
+        options["basic_auth"] = (security.username, security.password or "")
+    if security.ca_file and parts.scheme == "https":
+        options["ca_certs"] = str(security.ca_file)
+    # Who calls decides when to try again: here nothing is sent twice.
+    return AsyncElasticsearch(url, max_retries=0, **options)

@@ -1,0 +1,93 @@
+"""What Elasticsearch answers, as the port's values and errors; pure.
+
+Guarantees: every refusal becomes one line, and one of the errors that the port or its adapter knows.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from backbone.errors import SetupError, Unavailable
+from backbone.search import DEPENDENCY, CursorExpired, Hit, SearchPage
+from backbone.search.bulk import reason_of
+from schemas.documents import SearchDocument
+
+NOTHING = SearchPage(hits=(), total=0, cursor=None)
+
+
+class Absent(Unavailable):
+    """The server has nothing of this name; `body` is its answer."""
+
+    def __init__(self, dependency: str, detail: str, body: Any) -> None:
+        super().__init__(dependency, detail)
+        self.body = body
+
+
+class AlreadyThere(Exception):
+    """Another caller has just made an index of this name."""
+
+
+class AliasMoved(Exception):
+    """Another caller has just moved the alias."""
+
+
+class NotUnderstood(Unavailable):
+    """The server refuses the request as it is."""
+
+
+def page(answer: Mapping[str, Any], limit: int, seal: Callable[[Sequence[Any]], str]) -> SearchPage:
+    """Return a page out of an answer with up to one hit more, which says that a next page exists."""
+    hits = answer["hits"]["hits"]
+    more = len(hits) > limit
+    return SearchPage(
+        hits=tuple(_hit(hit) for hit in hits[:limit]),
+        total=answer["hits"]["total"]["value"],
+        cursor=seal(hits[limit - 1]["sort"]) if more else None,
+    )
+
+
+def _hit(hit: Mapping[str, Any]) -> Hit:
+    return Hit(
+        index=hit["_index"],
+        id=hit["_id"],
+        score=hit["_score"],
+        source=msgspec.convert(hit["_source"], SearchDocument),
+        highlight={field: tuple(fragments) for field, fragments in hit.get("highlight", {}).items()},
+    )
+
+
+def refusal(status: int, body: Any, alias: str) -> Exception:
+    """Return the error that an answer with this status stands for."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    error = error if isinstance(error, Mapping) else {"reason": error}
+    root = next(iter(error.get("root_cause") or ()), error)
+    reason = reason_of(root) or f"status {status}"
+    match root.get("type"):
+        case "search_context_missing_exception":
+            return CursorExpired("the point in time of the cursor is gone")
+        case "resource_already_exists_exception":
+            return AlreadyThere(reason)
+        case "aliases_not_found_exception":
+            return AliasMoved(reason)
+        case "invalid_alias_name_exception":
+            taken = f"the search server has an index named {alias}, which must be an alias"
+            return SetupError(f"{taken}: delete that index, or set MAEARI_SEARCH_ALIAS")
+        case "index_not_found_exception" if alias in (root.get("index"), root.get("resource.id")):
+            missing = f"nothing is behind the alias {alias}: start the indexer (maeari indexer)"
+            return Absent(DEPENDENCY, missing, body)
+    return _by_status(status, reason, body)
+
+
+def _by_status(status: int, reason: str, body: Any) -> Unavailable:
+    match status:
+        case 400:
+            return NotUnderstood(DEPENDENCY, reason)
+        case 401:
+            settings = "MAEARI_SEARCH_API_KEY, or MAEARI_SEARCH_USERNAME and MAEARI_SEARCH_PASSWORD"
+            return Unavailable(DEPENDENCY, f"the server refuses the credentials: set {settings}")
+        case 403:
+            return Unavailable(DEPENDENCY, f"the server does not allow this: {reason}")
+        case 404:
+            return Absent(DEPENDENCY, reason, body)
+    return Unavailable(DEPENDENCY, reason)

@@ -1,0 +1,115 @@
+"""The versioned indices behind one alias: `messages-1`, `messages-2` … and `messages`.
+
+Guarantees: of several callers that make the first index at once one does and all return; a version's
+number is never given twice while its index exists; the alias moves in one step.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from backbone.errors import Unavailable
+from backbone.search import DEPENDENCY
+from backbone.search.elasticsearch_answers import Absent, AliasMoved, AlreadyThere, NotUnderstood
+from backbone.search.mapping import index_body
+
+Ask = Callable[[str, str, Any], Awaitable[Any]]
+"""Sends method, path and body; returns the decoded answer or raises the errors of the answers."""
+
+_RACES = 5
+
+_log = structlog.get_logger()
+
+
+class VersionedIndices:
+    """The indices of one alias; `ask` talks to the server."""
+
+    def __init__(self, alias: str, ask: Ask) -> None:
+        self._alias = alias
+        self._ask = ask
+        self._versioned = re.compile(rf"{re.escape(alias)}-(\d+)")
+
+    async def ensure(self) -> None:
+        """Make the first index together with its alias, unless the alias exists."""
+        for _ in range(_RACES):
+            # One answer shows indices and aliases at one moment. Whoever made the first index since
+            # then made it under this very name, so that a second one is refused.
+            indices = await self._with_aliases()
+            if any(self._alias in aliases for aliases in indices.values()) or await self.behind_alias():
+                return
+            try:
+                await self._create(self._name_after(indices), {self._alias: {}})
+            except AlreadyThere:
+                continue
+            return
+        raise Unavailable(
+            DEPENDENCY, f"the alias {self._alias} could not be made: others keep making indices"
+        )
+
+    async def behind_alias(self) -> list[str]:
+        """Return the names of what the alias points at, the newest version last."""
+        try:
+            answer = await self._ask("GET", f"/_alias/{self._alias}", None)
+        except Absent:
+            return []
+        return sorted(answer, key=lambda name: (len(name), name))
+
+    async def names(self) -> list[str]:
+        """Return the names of all versions that exist, oldest first."""
+        return [f"{self._alias}-{version}" for version in self._versions(await self._with_aliases())]
+
+    async def create_next(self) -> str:
+        """Make an index under the next version's name; return the name."""
+        for _ in range(_RACES):
+            name = self._name_after(await self._with_aliases())
+            try:
+                await self._create(name, {})
+            except AlreadyThere:
+                continue
+            return name
+        raise Unavailable(DEPENDENCY, "no index could be made: others keep making indices")
+
+    async def swap(self, index: str) -> str | None:
+        """Point the alias at `index` alone; return what it pointed at before."""
+        for _ in range(_RACES):
+            before = await self.behind_alias()
+            actions: list[Any] = [
+                {"remove": {"index": name, "alias": self._alias}} for name in before if name != index
+            ]
+            actions.append({"add": {"index": index, "alias": self._alias}})
+            try:
+                await self._ask("POST", "/_aliases", {"actions": actions})
+            except AliasMoved:
+                continue
+            return before[-1] if before else None
+        raise Unavailable(DEPENDENCY, f"the alias {self._alias} could not be moved: others keep moving it")
+
+    async def drop(self, index: str) -> None:
+        """Delete an index; one that does not exist is no error. Raises ValueError behind the alias."""
+        if index in await self.behind_alias():
+            raise ValueError(f"{index} is behind the alias {self._alias}")
+        await self._ask("DELETE", f"/{index}?ignore_unavailable=true", None)
+
+    async def _create(self, name: str, aliases: dict[str, Any]) -> None:
+        try:
+            await self._ask("PUT", f"/{name}", {"aliases": aliases, **index_body()})
+        except NotUnderstood as error:
+            if "pattern_replace" not in error.detail:
+                raise
+            # Without that filter the server takes `API를` for one word, and `API` does not find it.
+            _log.warning("search.no_pattern_replace", index=name)
+            body = index_body(between_scripts=False)
+            await self._ask("PUT", f"/{name}", {"aliases": aliases, **body})
+
+    async def _with_aliases(self) -> dict[str, set[str]]:
+        answer = await self._ask("GET", f"/{self._alias}-*/_alias", None)
+        return {name: set(found["aliases"]) for name, found in answer.items()}
+
+    def _versions(self, indices: dict[str, set[str]]) -> list[int]:
+        found = (self._versioned.fullmatch(name) for name in indices)
+        return sorted(int(match[1]) for match in found if match)
+
+    def _name_after(self, indices: dict[str, set[str]]) -> str:
+        return f"{self._alias}-{max(self._versions(indices), default=0) + 1}"
