@@ -47,12 +47,14 @@ async def serve(
     notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake)
     sockets = SocketServer(Mailbox(database, clock), hub, settings.allowed_origins)
     with bind(settings.host, settings.websocket_port, "MAEARI_WEBSOCKET_PORT") as listener:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(notifier.run(stop), name="consumer")
-            tasks.create_task(relay.run(stop), name="relay")
-            tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
-            tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
-    await notifier.close()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(notifier.run(stop), name="consumer")
+                tasks.create_task(relay.run(stop), name="relay")
+                tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
+                tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
+        finally:
+            await notifier.close()
 
 
 async def _serve_sockets(sockets: SocketServer, listener: socket.socket, stop: asyncio.Event) -> None:

@@ -55,9 +55,9 @@ class Notifier:
                 events.append(read_event(record))
             except Poison as poison:
                 refusals.append(Refusal(record, str(poison)))
-        grown = await self._inbox.apply(events)
-        self._health.up("database")
-        if grown:
+        if events:
+            grown = await self._inbox.apply(events)
+            self._health.up("database")
             self._hub.wake(grown)
             self._stored()
         return refusals
