@@ -59,10 +59,10 @@ class Relay:
             except Unavailable as error:
                 self._health.down(error.dependency, error.detail)
                 log.warning("relay_waits", lane=self._lane, reason=str(error))
-                await self._drop_producer()
+                await self.close()
                 await _either(stop, backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
-        await self._drop_producer()
+        await self.close()
 
     async def step(self, connection: AsyncConnection) -> int:
         """Tell one batch over the owner's connection and delete it; return how many events it had."""
@@ -89,6 +89,12 @@ class Relay:
         relayed.labels(self._lane).inc(len(rows))
         return len(rows)
 
+    async def close(self) -> None:
+        """Let the producer go; the next step opens another."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.close()
+
     async def _run_as_owner(self, stop: asyncio.Event) -> None:
         async with ownership(self._database, f"relay/{self._lane}") as connection:
             if connection is None:
@@ -108,11 +114,6 @@ class Relay:
         finally:
             for wait in waits:
                 wait.cancel()
-
-    async def _drop_producer(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.close()
 
 
 def records_of(row: "Row[tuple[object, ...]]") -> Sequence[NewRecord]:

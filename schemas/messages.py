@@ -43,7 +43,7 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file that a message points to; it is stored elsewhere, under `url`."""
 
     name: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
-    url: Annotated[str, Meta(max_length=2048, pattern=r"^[hH][tT][tT][pP][sS]?://[^\s\x00]+$(?!\n)")]
+    url: Annotated[str, Meta(max_length=2048, pattern=r"^[hH][tT][tT][pP][sS]?://[^\s\x00-\x1f\x7f]+$(?!\n)")]
     content_type: Annotated[str, Meta(max_length=127, pattern=r"^[^\x00]*$")] | None = None
     size_bytes: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from litestar import Litestar, Response, get
+from litestar import Litestar, Request, Response, get
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -32,7 +32,7 @@ def create_app(
     write_side = WriteSide(executor, clock)
 
     @get(["/health/live", "/health/ready", "/metrics"], include_in_schema=False, sync_to_thread=False)
-    def probes(request: Any) -> Response[bytes]:
+    def probes(request: Request[Any, Any, Any]) -> Response[bytes]:
         answer = probe(request.url.path, health)
         assert answer is not None, "each of these paths is a probe"
         status, content_type, body = answer

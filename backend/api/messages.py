@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
-from litestar.params import Body
+from litestar.di import NamedDependency
+from litestar.params import Body, FromPath
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
@@ -56,7 +57,7 @@ class WriteSide:
 async def post_message(
     request: Request[Any, Any, Any],
     data: Annotated[PostMessageBody, Body(title="The message")],
-    write_side: WriteSide,
+    write_side: NamedDependency[WriteSide],
 ) -> Response[Message]:
     """Store a message and its event; 201, or 200 with the first answer for a repeated Idempotency-Key."""
     outcome = await write_side.executor.execute(
@@ -78,7 +79,7 @@ async def post_message(
 
 @get("/messages/{message_id:str}", summary="Read a message")
 async def read_message(
-    request: Request[Any, Any, Any], message_id: str, database: Database
+    request: Request[Any, Any, Any], message_id: FromPath[str], database: NamedDependency[Database]
 ) -> Response[Message]:
     """Return the message as it is now, from the database; 404 when unknown, 410 when deleted."""
     message = await get_message(database, message_id, reader_of(request))
@@ -88,9 +89,9 @@ async def read_message(
 @patch("/messages/{message_id:str}", summary="Edit a message")
 async def edit_message(
     request: Request[Any, Any, Any],
-    message_id: str,
+    message_id: FromPath[str],
     data: Annotated[EditMessageBody, Body(title="The changes")],
-    write_side: WriteSide,
+    write_side: NamedDependency[WriteSide],
 ) -> Response[Message]:
     """Change a message; 403 for others than its author, 412 when `If-Match` names another version."""
     actor_id = actor_of(request)
@@ -111,7 +112,7 @@ async def edit_message(
 
 @delete("/messages/{message_id:str}", summary="Delete a message", status_code=204)
 async def delete_message(
-    request: Request[Any, Any, Any], message_id: str, write_side: WriteSide
+    request: Request[Any, Any, Any], message_id: FromPath[str], write_side: NamedDependency[WriteSide]
 ) -> Response[None]:
     """Delete a message, as its author or an owner of the channel; once more changes nothing."""
     outcome = await write_side.executor.execute(DeleteMessage(message_id, actor_of(request)))

@@ -1,5 +1,6 @@
 """Refusals on the wire: the one file that turns rejections and failures into RFC 9457 problem details."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -26,6 +27,8 @@ from backend.domain.rejections import (
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 2
+
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 log = structlog.get_logger()
 
@@ -147,10 +150,15 @@ def _answer(
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:
+    """Read one of the framework's errors; `data` is its name for the whole body."""
     message = str(item.get("message", "is wrong"))
-    if " matching regex " in message:
-        message = "has characters that are not allowed here"
-    return FieldError(str(item.get("key") or "body"), message)
+    key = str(item.get("key") or "")
+    path = [] if key == "data" else [key]
+    if missing := _MISSING.fullmatch(message):
+        path, message = [*path, missing[1]], "is missing"
+    elif " matching regex " in message:
+        message = "has characters, or a form, not allowed here"
+    return FieldError(".".join(path) or "body", message)
 
 
 def _decoding_detail(error: BaseException) -> str:

@@ -1,0 +1,84 @@
+"""The backend over real stores, in this process: an HTTP client, and the relay to be stepped by hand."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+
+from backbone.clock import SystemClock
+from backbone.database.migrations import migrate
+from backbone.database.ownership import ownership
+from backbone.health import Health
+from backbone.relay import Relay
+from backbone.settings import Settings
+from backbone.wiring import Ports, open_ports
+from backend.api.app import create_app
+from backend.commands.executor import CommandExecutor
+from schemas.topics import ALL_TOPICS
+from tests.support.database import fresh_database
+
+
+@dataclass
+class Backend:
+    """A running API; `client` speaks to it."""
+
+    ports: Ports
+    executor: CommandExecutor
+    client: httpx.AsyncClient
+    health: Health = field(default_factory=lambda: Health("database"))
+
+    async def post(self, channel: str, author: str, content: str, **more: Any) -> dict[str, Any]:
+        """Post a message that must be taken; return it."""
+        body = {"channel_id": channel, "author_id": author, "content": content, **more}
+        answer = await self.client.post("/messages", json=body)
+        assert answer.status_code == 201, answer.text
+        message: dict[str, Any] = answer.json()
+        return message
+
+    async def relay(self) -> int:
+        """Tell the log everything that the outbox holds; return how many events that were."""
+        relay = Relay(self.ports.database, self.ports.eventlog, "messages", self.health)
+        told = 0
+        async with ownership(self.ports.database, "relay/messages") as connection:
+            assert connection is not None, "nobody else relays in a test"
+            while step := await relay.step(connection):
+                told += step
+        await relay.close()
+        return told
+
+
+@asynccontextmanager
+async def own_database(settings: Settings, name: str) -> AsyncIterator[Settings]:
+    """Yield the settings with a fresh database where they name the shared server."""
+    if settings.database_url.startswith("sqlite"):
+        yield settings
+    else:
+        async with fresh_database(settings.database_url, name) as url:
+            yield replace(settings, database_url=url)
+
+
+@asynccontextmanager
+async def running_backend(settings: Settings) -> AsyncIterator[Backend]:
+    """Migrate, open the ports and serve the app to an HTTP client, without a socket."""
+    async with open_ports(settings) as ports:
+        await migrate(ports.database)
+        clock = SystemClock()
+        executor = CommandExecutor(ports.database, clock)
+        health = Health("database")
+        app = create_app(executor, ports.database, ports.search, clock, health, settings.timezone)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield Backend(ports, executor, client, health)
+        await executor.close()
+
+
+async def make_topics(backend: Backend, settings: Settings) -> None:
+    """Make all topics under the test's own prefix."""
+    await backend.ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
+
+
+def user(user_id: str, **headers: str) -> dict[str, bytes]:
+    """Return the headers of a request by `user_id`, in the bytes that a client would send."""
+    return {"X-User-Id": user_id.encode(), **{name: value.encode() for name, value in headers.items()}}
