@@ -65,7 +65,11 @@ class Record:
 
 
 class RecordTooLarge(Exception):
-    """The log does not take a record of this size; neither it nor what lies behind it was written."""
+    """The log does not take a record of this size.
+
+    Nothing of the batch was written when it is over MAX_RECORD_BYTES; where the log itself has a
+    smaller limit, other records of the batch may have been.
+    """
 
     @classmethod
     def check(cls, records: Sequence[NewRecord]) -> None:

@@ -9,6 +9,7 @@ from backbone.eventlog import MAX_RECORD_BYTES, NewRecord, Record
 from schemas.topics import DEAD_LETTERS
 
 _LONGEST_REASON = 2_000
+_LONGEST_KEY = 2_000
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,13 +40,13 @@ def dead_letter(group: str, record: Record, reason: str) -> NewRecord:
         partition=record.partition,
         offset=record.offset,
         error=reason[:_LONGEST_REASON],
-        key=record.key,
+        key=record.key and record.key[:_LONGEST_KEY],
         value=value,
         encoding=encoding,
         timestamp=record.timestamp_ms,
     )
     body = msgspec.json.encode(letter)
-    if len(body) > MAX_RECORD_BYTES - 10_000:
+    if len(body) > MAX_RECORD_BYTES - 1_000:
         body = msgspec.json.encode(msgspec.structs.replace(letter, value=None, encoding="omitted"))
     headers = (("content-type", b"application/json"),)
     return NewRecord(DEAD_LETTERS.name, place, record.key or "", body, headers)

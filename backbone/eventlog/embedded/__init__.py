@@ -113,10 +113,10 @@ class EmbeddedEventLog:
 
     async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
         """See EventLog; it also drops what has expired."""
-        lines = []
-        for topic in topics:
-            if await self._storage.write(partial(self._catalog.make, topic=topic, partitions=partitions)):
-                lines.append(made(topic, partitions, 1))
+        new = await self._storage.write(
+            lambda connection: [t for t in topics if self._catalog.make(connection, t, partitions)]
+        )
+        lines = [made(topic, partitions, 1) for topic in new]
         existing = await self.topics()
         for topic in topics:
             lines.extend(differences(topic, existing[topic.name], partitions))
@@ -138,9 +138,11 @@ class EmbeddedEventLog:
 
     async def close(self) -> None:
         """See EventLog."""
-        for consumer in list(self._consumers):
-            await consumer.close()
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
-        await self._storage.close()
+        try:
+            for consumer in list(self._consumers):
+                await consumer.close()
+        finally:
+            if self._beating is not None:
+                self._beating.cancel()
+                await asyncio.gather(self._beating, return_exceptions=True)
+            await self._storage.close()

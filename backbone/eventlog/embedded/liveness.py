@@ -21,8 +21,12 @@ class LifeSign:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / member_id
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        self.beat()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self.beat()
+        except OSError:
+            self.close()
+            raise
 
     def beat(self) -> None:
         """Write the present moment: of the clock that all processes of the machine share and nobody sets."""

@@ -67,6 +67,7 @@ class Storage:
         self._closed = False
         self._watch: asyncio.Task[None] | None = None
         self._waiters: set[asyncio.Future[None]] = set()
+        self._seen_version = 0
         self.changes = 0
 
     async def read(self, work: Work[T]) -> T:
@@ -143,15 +144,14 @@ class Storage:
 
     async def _watch_file(self) -> None:
         """Wake the waiters when another process changed the file; ends when nobody waits."""
-        known = self._data_version()
         idle = 0
         while idle < 100:
-            await asyncio.sleep(WATCH_INTERVAL_S)
             version = self._data_version()
-            if version != known:
-                known = version
+            if version != self._seen_version:
+                self._seen_version = version
                 self._wake()
             idle = 0 if self._waiters else idle + 1
+            await asyncio.sleep(WATCH_INTERVAL_S)
 
     def _data_version(self) -> int:
         # A few microseconds on the shared index of the WAL: not worth a thread.

@@ -36,29 +36,33 @@ class KafkaEventLog:
         self._compression = compression
         self._linger_ms = linger_ms
         self._administrator = Administrator(self._cluster, self._names)
-        self._open: list[KafkaProducer | KafkaConsumer | KafkaReader] = []
+        self._open: set[KafkaProducer | KafkaConsumer | KafkaReader] = set()
 
     async def producer(self) -> KafkaProducer:
         """See EventLog."""
-        producer = KafkaProducer(self._cluster, self._prefix, self._compression, self._linger_ms)
+        producer = KafkaProducer(
+            self._cluster, self._prefix, self._compression, self._linger_ms, self._open.discard
+        )
         await producer.open()
-        self._open.append(producer)
+        self._open.add(producer)
         return producer
 
     async def consumer(self, group: str, topics: Sequence[Topic]) -> KafkaConsumer:
         """See EventLog."""
         require(await self.topics(), topics)
-        consumer = KafkaConsumer(self._cluster, self._names, group, [topic.name for topic in topics])
+        consumer = KafkaConsumer(
+            self._cluster, self._names, group, [topic.name for topic in topics], self._open.discard
+        )
         await consumer.open()
-        self._open.append(consumer)
+        self._open.add(consumer)
         return consumer
 
     async def reader(self, topics: Sequence[Topic]) -> KafkaReader:
         """See EventLog."""
         places = [self._names.to_kafka(place) for place in await self._places(topics)]
-        reader = KafkaReader(self._cluster, self._names, places)
+        reader = KafkaReader(self._cluster, self._names, places, self._open.discard)
         await reader.open()
-        self._open.append(reader)
+        self._open.add(reader)
         return reader
 
     async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
@@ -83,8 +87,7 @@ class KafkaEventLog:
 
     async def close(self) -> None:
         """See EventLog."""
-        clients, self._open = self._open, []
-        for client in clients:
+        for client in list(self._open):
             await client.close()
 
     async def _places(self, topics: Sequence[Topic]) -> list[TopicPartition]:

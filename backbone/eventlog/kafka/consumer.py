@@ -6,7 +6,7 @@ still while records lie before it, is made anew.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -30,8 +30,16 @@ _log = structlog.get_logger()
 class KafkaConsumer:
     """See Consumer."""
 
-    def __init__(self, cluster: Cluster, names: Names, group: str, topics: Sequence[str]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        names: Names,
+        group: str,
+        topics: Sequence[str],
+        on_close: Callable[["KafkaConsumer"], None],
+    ) -> None:
         self._cluster = cluster
+        self._on_close = on_close
         self._names = names
         self._group = group
         self._topics = [names.full(topic) for topic in topics]
@@ -113,10 +121,12 @@ class KafkaConsumer:
             return {
                 self._names.from_kafka(place): max(0, end - await driver.position(place))
                 for place, end in ends.items()
+                if place in driver.assignment()
             }
 
     async def close(self) -> None:
         """See Consumer."""
+        self._on_close(self)
         self._no_batch_in_hand.set()
         await self._discard()
 

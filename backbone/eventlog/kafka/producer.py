@@ -5,7 +5,7 @@ fate is known nothing else is sent, so a retry never overtakes them.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -29,8 +29,16 @@ _log = structlog.get_logger()
 class KafkaProducer:
     """See Producer; a driver that has failed for good is replaced by a new one at the next send."""
 
-    def __init__(self, cluster: Cluster, prefix: str, compression: str, linger_ms: int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        prefix: str,
+        compression: str,
+        linger_ms: int,
+        on_close: Callable[["KafkaProducer"], None],
+    ) -> None:
         self._cluster = cluster
+        self._on_close = on_close
         self._prefix = prefix
         self._compression = None if compression == "none" else compression
         self._linger_ms = linger_ms
@@ -48,9 +56,9 @@ class KafkaProducer:
         pending: list[asyncio.Future[object]] = []
         try:
             async with answering("append", SEND_TIMEOUT_S):
-                if self._overdue:
-                    await asyncio.wait(self._overdue)
-                    self._overdue.clear()
+                if overdue := set(self._overdue):
+                    await asyncio.wait(overdue)
+                    self._overdue -= overdue
                 await self._enqueue(driver, records, pending)
                 await asyncio.wait(pending)
         finally:
@@ -77,6 +85,7 @@ class KafkaProducer:
 
     async def close(self) -> None:
         """See Producer."""
+        self._on_close(self)
         driver, self._driver = self._driver, None
         if driver is not None:
             await _stop(driver, self._overdue)

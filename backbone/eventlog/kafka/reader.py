@@ -1,7 +1,7 @@
 """Reads every partition of some topics of Kafka from the beginning, without a group."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
@@ -16,8 +16,15 @@ CHECK_INTERVAL_S = 5.0
 class KafkaReader:
     """See Reader; committed transactions only, whose markers advance the positions without records."""
 
-    def __init__(self, cluster: Cluster, names: Names, places: Sequence[KafkaPartition]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        names: Names,
+        places: Sequence[KafkaPartition],
+        on_close: Callable[["KafkaReader"], None],
+    ) -> None:
         self._cluster = cluster
+        self._on_close = on_close
         self._names = names
         self._places = list(places)
         self._driver = new_reading_driver(cluster)
@@ -55,6 +62,7 @@ class KafkaReader:
 
     async def close(self) -> None:
         """See Reader."""
+        self._on_close(self)
         await stop(self._driver)
 
     async def _ends(self) -> Mapping[KafkaPartition, int]:
