@@ -30,6 +30,7 @@ from backbone.search import (
     SearchPage,
     SearchQuery,
 )
+from backbone.search.admission import admitted
 from backbone.search.bulk import bodies, failures
 from backbone.search.cursors import AfterHit, seal, unseal
 from backbone.search.elasticsearch_answers import NOTHING, Absent, NotUnderstood, page, refusal
@@ -78,8 +79,8 @@ class ElasticsearchIndex:
             # A server may make an index that is written to, without our mapping: look first.
             await self._ask("GET", f"/{index}/_alias", None)
             path = f"/{index}/_bulk"
-        refused: list[ItemFailure] = []
-        for portion, body in bodies(documents):
+        fit, refused = admitted(documents)
+        for portion, body in bodies(fit):
             answer = await self._send("POST", path, body, _NDJSON, BULK_TIMEOUT_S)
             if answer["errors"]:
                 refused.extend(failures(portion, answer["items"]))

@@ -1,0 +1,261 @@
+"""The search index in one SQLite file with FTS5: the same hits as Elasticsearch, without a server.
+
+Guarantees: what was put is visible to the next search of every process, and on disk; an older
+version never replaces a newer one; the alias moves in one transaction. Opens on first use.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery
+from backbone.search.admission import admitted
+from backbone.search.analysis import stems, tokens
+from backbone.search.cursors import AfterHit, unseal
+from backbone.search.embedded_pages import (
+    AfterPlace,
+    Asked,
+    first_page_by_relevance,
+    keep_point,
+    page_by_relevance,
+    page_by_time,
+)
+from backbone.search.embedded_query import match_expression
+from backbone.search.embedded_store import SearchFile, drop_index, make_index, name_of, number_of
+from schemas.clock import parse_ms
+from schemas.documents import IndexedDocument, SearchDocument
+
+T = TypeVar("T")
+SCAN_PAGE = 1_000
+_NOTHING = SearchPage(hits=(), total=0, cursor=None)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(SearchDocument)
+
+_STORE = """
+INSERT INTO documents_{number} (message_id, version, author, channel, sequence, created_at_ms, mentions,
+    has_attachment, private, deleted, source)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (message_id) DO UPDATE SET version = excluded.version, author = excluded.author,
+    channel = excluded.channel, sequence = excluded.sequence, created_at_ms = excluded.created_at_ms,
+    mentions = excluded.mentions, has_attachment = excluded.has_attachment, private = excluded.private,
+    deleted = excluded.deleted, source = excluded.source
+WHERE excluded.version > documents_{number}.version
+RETURNING document
+"""
+
+
+class _Row(NamedTuple):
+    """A document as the tables hold it."""
+
+    columns: tuple[Any, ...]
+    exact: str
+    stemmed: str
+
+
+class EmbeddedSearchIndex:
+    """The indices of one alias in one file; one thread reads and one writes."""
+
+    def __init__(
+        self, path: Path, alias: str, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    ) -> None:
+        self._alias = alias
+        self._now_ms = now_ms
+        self._reader = SearchFile(path)
+        self._writer = SearchFile(path)
+        self._reads = ThreadPoolExecutor(1, "search-reads")
+        self._writes = ThreadPoolExecutor(1, "search-writes")
+
+    async def ensure(self) -> None:
+        def ensure(connection: sqlite3.Connection) -> None:
+            if self._current(connection) is None:
+                self._point_alias(connection, make_index(connection, self._alias))
+
+        if await self.current() is None:
+            await self._write(ensure)
+
+    async def exists(self) -> bool:
+        return await self.current() is not None
+
+    async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
+        def put(connection: sqlite3.Connection) -> None:
+            number = number_of(connection, self._alias, index)
+            for row in rows:
+                _store(connection, number, row)
+
+        fit, refused = admitted(documents)
+        # Words are cut before the file is locked.
+        rows, unreadable = await self._in_thread(self._writes, lambda: _rows(fit))
+        await self._write(put)
+        return refused + unreadable
+
+    async def search(
+        self, query: SearchQuery, rights: Rights, limit: int, cursor: str | None = None
+    ) -> SearchPage:
+        empty = bool(query.words or query.phrases) and match_expression(query) is None
+        if query.sort == "relevance":
+            place = unseal(query, cursor, AfterPlace) if cursor is not None else None
+            return _NOTHING if empty else await self._by_relevance(query, rights, limit, place)
+        after = unseal(query, cursor, AfterHit) if cursor is not None else None
+
+        def search(connection: sqlite3.Connection) -> SearchPage:
+            number = number_of(connection, self._alias, None)
+            return page_by_time(Asked(connection, number, query, rights, limit), after)
+
+        return _NOTHING if empty else await self._read(search)
+
+    async def visible_version(self, message_id: str) -> int | None:
+        def version(connection: sqlite3.Connection) -> int | None:
+            number = number_of(connection, self._alias, None)
+            sql = f"SELECT version FROM documents_{number} WHERE message_id = ?"
+            row = connection.execute(sql, (message_id,)).fetchone()
+            return None if row is None else int(row[0])
+
+        return await self._read(version)
+
+    async def refresh(self, index: str | None = None) -> None:
+        await self._read(lambda connection: number_of(connection, self._alias, index))
+
+    async def current(self) -> str | None:
+        return await self._read(self._current)
+
+    async def indices(self) -> list[str]:
+        def names(connection: sqlite3.Connection) -> list[str]:
+            sql = "SELECT alias || '-' || version FROM indices WHERE alias = ? ORDER BY version"
+            return [row[0] for row in connection.execute(sql, (self._alias,))]
+
+        return await self._read(names)
+
+    async def create_next(self) -> str:
+        return await self._write(lambda connection: name_of(connection, make_index(connection, self._alias)))
+
+    async def swap(self, index: str) -> str | None:
+        def swap(connection: sqlite3.Connection) -> str | None:
+            before = self._current(connection)
+            self._point_alias(connection, number_of(connection, self._alias, index))
+            return before
+
+        return await self._write(swap)
+
+    async def drop(self, index: str) -> None:
+        def drop(connection: sqlite3.Connection) -> None:
+            if self._current(connection) == index:
+                raise ValueError(f"{index} is behind the alias {self._alias}")
+            sql = "SELECT number FROM indices WHERE alias || '-' || version = ?"
+            for (number,) in connection.execute(sql, (index,)).fetchall():
+                drop_index(connection, number)
+
+        await self._write(drop)
+
+    async def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
+        last = 0
+
+        def following(connection: sqlite3.Connection) -> list[Any]:
+            sql = f"SELECT document, message_id, source FROM documents_{number} WHERE document > ?"
+            return connection.execute(f"{sql} ORDER BY document LIMIT ?", (last, SCAN_PAGE)).fetchall()
+
+        number = await self._read(lambda connection: number_of(connection, self._alias, index))
+        while rows := await self._read(following):
+            for last, message_id, source in rows:  # noqa: B007
+                yield IndexedDocument(message_id, _decoder.decode(source))
+
+    async def close(self) -> None:
+        for file, executor in ((self._reader, self._reads), (self._writer, self._writes)):
+            await self._in_thread(executor, file.close)
+            executor.shutdown(wait=False)
+
+    async def _by_relevance(
+        self, query: SearchQuery, rights: Rights, limit: int, place: AfterPlace | None
+    ) -> SearchPage:
+        """Most searches have one page: a point in time is kept only where there is another."""
+
+        def first(connection: sqlite3.Connection) -> SearchPage | None:
+            number = number_of(connection, self._alias, None)
+            return first_page_by_relevance(Asked(connection, number, query, rights, limit))
+
+        def following(connection: sqlite3.Connection) -> SearchPage:
+            now_ms = self._now_ms()
+            if place is not None:
+                return page_by_relevance(connection, query, rights, limit, place, now_ms)
+            number = number_of(connection, self._alias, None)
+            start = AfterPlace(keep_point(Asked(connection, number, query, rights, limit), now_ms), 0)
+            return page_by_relevance(connection, query, rights, limit, start, now_ms)
+
+        only = await self._read(first) if place is None else None
+        return only if only is not None else await self._write(following)
+
+    def _current(self, connection: sqlite3.Connection) -> str | None:
+        sql = "SELECT number FROM aliases WHERE alias = ?"
+        row = connection.execute(sql, (self._alias,)).fetchone()
+        return None if row is None else name_of(connection, row[0])
+
+    def _point_alias(self, connection: sqlite3.Connection, number: int) -> None:
+        connection.execute(
+            "INSERT INTO aliases (alias, number) VALUES (?, ?)"
+            " ON CONFLICT (alias) DO UPDATE SET number = excluded.number",
+            (self._alias, number),
+        )
+
+    async def _read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        def transaction() -> T:
+            with self._reader.reading() as connection:
+                return operation(connection)
+
+        return await self._in_thread(self._reads, transaction)
+
+    async def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        def transaction() -> T:
+            with self._writer.writing() as connection:
+                return operation(connection)
+
+        return await self._in_thread(self._writes, transaction)
+
+    async def _in_thread(self, executor: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+
+
+def _rows(documents: Sequence[IndexedDocument]) -> tuple[list[_Row], list[ItemFailure]]:
+    rows: list[_Row] = []
+    refused: list[ItemFailure] = []
+    for message_id, document in documents:
+        try:
+            rows.append(_row(message_id, document))
+        except ValueError as error:
+            refused.append(ItemFailure(message_id, str(error)))
+    return rows, refused
+
+
+def _row(message_id: str, document: SearchDocument) -> _Row:
+    """Analyse a document. Raises ValueError when a moment is none, or a text none."""
+    found = [] if document.deleted else tokens(document.content)
+    columns = (
+        message_id,
+        document.version,
+        document.author,
+        document.channel,
+        document.sequence,
+        None if document.created_at is None else parse_ms(document.created_at),
+        _encoder.encode(document.mentions).decode(),
+        document.has_attachment,
+        document.private,
+        document.deleted,
+        _encoder.encode(document),
+    )
+    return _Row(columns, " ".join(token.term for token in found), " ".join(stems(found)))
+
+
+def _store(connection: sqlite3.Connection, number: int, row: _Row) -> None:
+    stored = connection.execute(_STORE.format(number=number), row.columns).fetchall()
+    for (document,) in stored:
+        connection.execute(f"DELETE FROM words_{number} WHERE rowid = ?", (document,))
+        if row.exact:
+            connection.execute(
+                f"INSERT INTO words_{number} (rowid, exact, stemmed) VALUES (?, ?, ?)",
+                (document, row.exact, row.stemmed),
+            )

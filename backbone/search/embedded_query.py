@@ -1,0 +1,121 @@
+"""A search query as SQL over the documents and an FTS5 expression over their words; pure.
+
+Guarantees: the same hits as the Elasticsearch query gives; what the user wrote is only ever a
+parameter, or a quoted string of terms, which hold letters, digits, marks and emoji alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from backbone.search import Rights, SearchQuery
+from backbone.search.analysis import is_open, stems, tokens
+from backbone.search.cursors import AfterHit
+
+
+class Condition(NamedTuple):
+    """SQL that is true of the hits, with its parameters; the documents' table is named `d` in it."""
+
+    sql: str
+    parameters: tuple[Any, ...] = ()
+
+
+ORDER = {
+    "newest": "d.created_at_ms DESC, d.channel ASC, d.sequence DESC",
+    "oldest": "d.created_at_ms ASC, d.channel ASC, d.sequence ASC",
+}
+_AFTER = (
+    "(d.created_at_ms {moment} ? OR (d.created_at_ms = ?"
+    " AND (d.channel > ? OR (d.channel = ? AND d.sequence {moment} ?))))"
+)
+_AMONG = "IN (SELECT value FROM json_each(?))"
+_MENTIONED = f"EXISTS (SELECT 1 FROM json_each(d.mentions) WHERE value {_AMONG})"
+
+
+def match_expression(query: SearchQuery) -> str | None:
+    """Return the FTS5 expression for what must occur, None where nothing must."""
+    parts = [part for word in query.words if (part := _word(word))]
+    parts += [part for phrase in query.phrases if (part := _phrase(phrase))]
+    return " AND ".join(parts) or None
+
+
+def excluded_expression(query: SearchQuery) -> str | None:
+    """Return the FTS5 expression for what must not occur, None where there is no such thing."""
+    parts = [part for word in query.not_words if (part := _word(word))]
+    parts += [part for phrase in query.not_phrases if (part := _phrase(phrase))]
+    return " OR ".join(parts) or None
+
+
+def visible(rights: Rights) -> Condition:
+    """Return what holds for every document that these rights cover and that is not deleted."""
+    return Condition(
+        f"d.deleted = 0 AND (d.private = 0 OR d.channel {_AMONG})", (_array(rights.private_channels),)
+    )
+
+
+def filters(query: SearchQuery) -> list[Condition]:
+    """Return the conditions that are not about words."""
+    conditions = [
+        *_any_of(f"d.author {_AMONG}", query.authors),
+        *_any_of(f"d.channel {_AMONG}", query.channels),
+        *(Condition(_MENTIONED, (_array((user,)),)) for user in query.mentions),
+        *_any_of(f"NOT d.author {_AMONG}", query.not_authors),
+        *_any_of(f"NOT d.channel {_AMONG}", query.not_channels),
+        *_any_of(f"NOT {_MENTIONED}", query.not_mentions),
+    ]
+    if query.has_attachment:
+        conditions.append(Condition("d.has_attachment = 1"))
+    if query.not_has_attachment:
+        conditions.append(Condition("d.has_attachment = 0"))
+    if query.from_ms is not None:
+        conditions.append(Condition("d.created_at_ms >= ?", (query.from_ms,)))
+    if query.until_ms is not None:
+        conditions.append(Condition("d.created_at_ms < ?", (query.until_ms,)))
+    return conditions
+
+
+def after(sort: str, place: AfterHit) -> Condition:
+    """Return what holds for the hits that follow `place` in this order."""
+    moment, channel = place.created_at_ms, place.channel
+    sql = _AFTER.format(moment="<" if sort == "newest" else ">")
+    return Condition(sql, (moment, moment, channel, channel, place.sequence))
+
+
+def conjunction(conditions: Sequence[Condition]) -> Condition:
+    """Return one condition that is true where all are."""
+    parameters = tuple(value for condition in conditions for value in condition.parameters)
+    return Condition(" AND ".join(condition.sql for condition in conditions), parameters)
+
+
+def _word(word: str) -> str:
+    """A word matches by its stems; where the very form occurs as well the rank is better."""
+    found = tokens(word)
+    if not found:
+        return ""
+    any_form = _side_by_side(stems(found)) + _star(word)
+    this_form = _side_by_side([token.term for token in found]) + _star(word)
+    return f"(stemmed : {any_form} OR exact : {this_form})"
+
+
+def _phrase(phrase: str) -> str:
+    found = tokens(phrase)
+    if not found:
+        return ""
+    return f"exact : {_side_by_side([token.term for token in found])}{_star(phrase)}"
+
+
+def _side_by_side(terms: Sequence[str]) -> str:
+    return f'"{" ".join(terms)}"'
+
+
+def _star(text: str) -> str:
+    return " *" if is_open(tokens(text)) else ""
+
+
+def _any_of(sql: str, values: tuple[str, ...]) -> list[Condition]:
+    return [Condition(sql, (_array(values),))] if values else []
+
+
+def _array(values: Sequence[str]) -> str:
+    return msgspec.json.encode(values).decode()
