@@ -7,11 +7,10 @@ order, so that two writers never wait for each other in a circle.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,139 +22,17 @@ from backbone.database.tables import (
     inbox,
     inbox_counters,
     notified_messages,
-    outbox,
 )
-from backbone.outbox import outbox_row
-from notifier.metrics import ENTRIES_WRITTEN
+from notifier.changes import NOTIFICATION, REASON, Changes, Counter, Stored
 from notifier.projection import Audience, Decision, Known, Mentioning, decide
-from schemas.clock import format_ms
-from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent, encode
-from schemas.notifications import MENTION_TITLE, Notification, NotificationData, Reason
-
-REASON: Reason = "mention"
-NOTIFICATION, RETRACTED = "notification", "retracted"
+from schemas.events import MessagesEvent, encode
+from schemas.notifications import NotificationData
 
 # Below what a statement of either database takes as parameters.
 _CHUNK = 1000
 
 _history_decoder: msgspec.json.Decoder[tuple[Mentioning, ...]] = msgspec.json.Decoder(tuple[Mentioning, ...])
 
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A notification as it stands in its user's inbox."""
-
-    user_id: str
-    seq: int
-    notification_id: str
-    created_at: int
-    retracted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A user's counter, locked: the last number given, and the last one read."""
-
-    last_seq: int
-    read_up_to: int
-
-
-class Changes:
-    """The rows of one transaction, collected; numbers are given in the order of the calls."""
-
-    def __init__(self, counters: Mapping[str, Counter], clock: Clock) -> None:
-        self._clock = clock
-        self._last_seq = {user_id: counter.last_seq for user_id, counter in counters.items()}
-        self.now_ms = clock.now_ms()
-        self.entries: list[dict[str, Any]] = []
-        self.outbox: list[Mapping[str, object]] = []
-        self.emptied: list[dict[str, Any]] = []
-
-    def notify(self, user_id: str, data: NotificationData, content: str, retracted: bool) -> None:
-        """Add a notification; one that is born retracted keeps its place without a text."""
-        self._add(
-            NOTIFICATION,
-            Notification(
-                notification_id=self._clock.new_id("ntf_"),
-                user_id=user_id,
-                reason=REASON,
-                title=None if retracted else MENTION_TITLE,
-                body=None if retracted else content,
-                data=data,
-                created_at=format_ms(self.now_ms),
-                retracted=True if retracted else msgspec.UNSET,
-            ),
-        )
-
-    def retract(self, stored: Stored, data: NotificationData) -> None:
-        """Take a notification back: its text goes, and the retraction takes a number of its own."""
-        self.emptied.append({"of_user": stored.user_id, "of_seq": stored.seq})
-        self._add(
-            RETRACTED,
-            Notification(
-                notification_id=stored.notification_id,
-                user_id=stored.user_id,
-                reason=REASON,
-                title=None,
-                body=None,
-                data=data,
-                created_at=format_ms(stored.created_at),
-                retracted=True,
-            ),
-        )
-
-    def _add(self, kind: str, notification: Notification) -> None:
-        user_id = notification.user_id
-        seq = self._last_seq[user_id] = self._last_seq[user_id] + 1
-        self.entries.append(
-            {
-                "user_id": user_id,
-                "seq": seq,
-                "kind": kind,
-                "notification_id": notification.notification_id,
-                "message_id": notification.data.message_id,
-                "channel_id": notification.data.channel_id,
-                "reason": notification.reason,
-                "title": notification.title,
-                "body": notification.body,
-                "created_at": self.now_ms,
-                "retracted": notification.retracted is True,
-                "muted": notification.muted,
-            }
-        )
-        tell = NotificationSent if kind == NOTIFICATION else NotificationRetracted
-        event = tell(
-            event_id=self._clock.new_id("evt_"), timestamp=self.now_ms, seq=seq, payload=notification
-        )
-        self.outbox.append(outbox_row("notifications", user_id, event))
-
-    async def store(self, connection: AsyncConnection) -> set[str]:
-        """Write all rows; return the users whose inbox grew."""
-        if not self.entries:
-            return set()
-        users = {entry["user_id"] for entry in self.entries}
-        await connection.execute(insert(inbox), self.entries)
-        await connection.execute(insert(outbox), self.outbox)
-        if self.emptied:
-            await connection.execute(_EMPTY_TEXT, self.emptied)
-        await connection.execute(
-            _RAISE_COUNTER, [{"of_user": user, "seq": self._last_seq[user]} for user in sorted(users)]
-        )
-        for entry in self.entries:
-            ENTRIES_WRITTEN.labels(entry["kind"]).inc()
-        return users
-
-
-_EMPTY_TEXT = (
-    update(inbox)
-    .where(inbox.c.user_id == bindparam("of_user"), inbox.c.seq == bindparam("of_seq"))
-    .values(title=None, body=None, retracted=True)
-)
-_RAISE_COUNTER = (
-    update(inbox_counters)
-    .where(inbox_counters.c.user_id == bindparam("of_user"))
-    .values(last_seq=bindparam("seq"))
-)
 _KEEP_KNOWN = (
     update(notified_messages)
     .where(notified_messages.c.message_id == bindparam("of_message"))
@@ -200,7 +77,9 @@ class Inbox:
                 channel_id = by_message[message_id][0].payload.channel_id
                 data = NotificationData(message_id=message_id, channel_id=channel_id)
                 _collect(changes, decision, data, stored[message_id], counters)
-            return await changes.store(connection)
+            grown = await changes.store(connection)
+        changes.count()
+        return grown
 
 
 def _collect(

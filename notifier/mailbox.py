@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.database.tables import inbox, inbox_counters
-from notifier.inbox import NOTIFICATION
+from notifier.changes import NOTIFICATION
 from schemas.clock import format_ms
 from schemas.frames import NotificationFrame, Retracted
 from schemas.notifications import Notification, NotificationData

@@ -1,40 +1,31 @@
-"""The notifier on both databases: each mention once, in order, on any node, after any absence."""
+"""The inbox on both databases: each mention once, gapless, whatever the order and however often."""
 
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
-from backbone.database.migrations import migrate
-from backbone.database.tables import channel_members, channels, inbox, inbox_counters, outbox
+from backbone.database.tables import inbox, inbox_counters
 from backbone.settings import Settings
 from notifier.inbox import Inbox
-from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent, decode
-from schemas.frames import NotificationFrame, Read, Retracted
+from notifier.mailbox import Mailbox
+from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent
 from schemas.messages import MENTION_CHANNEL
 from tests.conftest import ADAPTERS
-from tests.support.database import fresh_database
+from tests.support.inboxes import add_channel, add_members, empty_database, entries, told
 from tests.support.messaging import Talk
-from tests.support.sockets import Node, node
 
 
 @pytest.fixture(params=ADAPTERS)
 async def database(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[Database]:
     """An empty database."""
     settings: Settings = request.getfixturevalue(f"{request.param}_settings")
-    async with AsyncExitStack() as stack:
-        url = settings.database_url
-        if request.param == "real":
-            url = await stack.enter_async_context(fresh_database(url, unique))
-        database = Database(url)
-        stack.push_async_callback(database.close)
-        await migrate(database)
+    async with empty_database(settings, unique) as database:
         yield database
 
 
@@ -42,52 +33,6 @@ async def database(request: pytest.FixtureRequest, unique: str) -> AsyncIterator
 def box(database: Database) -> Inbox:
     """The writer of the inbox."""
     return Inbox(database, SystemClock())
-
-
-async def entries(database: Database, user_id: str) -> list[tuple[int, str, str, str | None, bool]]:
-    """Return a user's inbox: seq, kind, message, body, retracted."""
-    columns = inbox.c
-    query = select(columns.seq, columns.kind, columns.message_id, columns.body, columns.retracted)
-    async with database.reading() as connection:
-        rows = await connection.execute(query.where(columns.user_id == user_id).order_by(columns.seq))
-        return [(row.seq, row.kind, row.message_id, row.body, row.retracted) for row in rows]
-
-
-async def told(database: Database) -> list[NotificationSent | NotificationRetracted]:
-    """Return the events that wait in the outbox, in order."""
-    async with database.reading() as connection:
-        rows = list(await connection.execute(select(outbox).order_by(outbox.c.position)))
-    events = [decode(row.body) for row in rows]
-    assert all(row.lane == "notifications" and row.topic == "notifications.sent" for row in rows)
-    assert all(isinstance(event, NotificationSent | NotificationRetracted) for event in events)
-    return [event for event in events if isinstance(event, NotificationSent | NotificationRetracted)]
-
-
-async def add_channel(database: Database, channel_id: str, private: bool, members: Sequence[str]) -> None:
-    """Make a channel and its members."""
-    channel = {
-        "channel_id": channel_id,
-        "name": channel_id,
-        "private": private,
-        "created_by": "author",
-        "created_at": 1,
-        "last_sequence": 1,
-        "last_event_at": 1,
-    }
-    rows = [{"channel_id": channel_id, "user_id": each, "role": "member", "version": 1} for each in members]
-    async with database.writing() as connection:
-        await connection.execute(insert(channels), [channel])
-        await connection.execute(insert(channel_members), rows)
-
-
-async def add_member(database: Database, channel_id: str, user_id: str) -> None:
-    """Let one more user in."""
-    async with database.writing() as connection:
-        row = {"channel_id": channel_id, "user_id": user_id, "role": "member", "version": 9}
-        await connection.execute(insert(channel_members), [row])
-
-
-# The inbox.
 
 
 async def test_writers_at_once_leave_no_gap_and_no_second_notification(database: Database) -> None:
@@ -176,11 +121,7 @@ async def test_what_was_read_stays_until_the_message_goes(database: Database, bo
     post = talk.post("안녕", ["bora", "chul"])
     message_id = post.payload.message_id
     await box.apply([post])
-    async with node(database) as server, server.connected("bora") as client:
-        await client.hello()
-        await client.say(Read(up_to=1))
-        await client.say("{}")
-        await client.close_code()
+    assert await Mailbox(database, SystemClock()).mark_read("bora", 1) == 1
     await box.apply([talk.edit(message_id, "안녕")])
     assert [entry[-1] for entry in await entries(database, "bora")] == [False]
     assert [entry[-1] for entry in await entries(database, "chul")] == [True, True]
@@ -195,7 +136,7 @@ async def test_a_private_channel_tells_its_members_alone(database: Database, box
     talk = Talk("비밀", private=True)
     events = [talk.post("우리끼리", [MENTION_CHANNEL]), talk.post("우리끼리", ["bora", "chul"])]
     assert await box.apply(events) == {"bora"}
-    await add_member(database, "비밀", "chul")
+    await add_members(database, "비밀", "chul")
     assert await box.apply(events) == set()
     assert await box.apply([talk.post("이제 셋", [MENTION_CHANNEL])]) == {"bora", "chul"}
     assert [entry[3] for entry in await entries(database, "chul")] == ["이제 셋"]
@@ -225,99 +166,3 @@ async def test_a_channel_of_thousands(database: Database, box: Inbox) -> None:
     async with database.reading() as connection:
         rows = (await connection.execute(select(inbox_counters.c.last_seq))).scalars().all()
     assert list(rows) == [1] * 2499
-
-
-# The sockets.
-
-
-async def mention(server: Node, box: Inbox, user_id: str, *contents: str) -> None:
-    """Put notifications into an inbox and tell the node, as the consumer does."""
-    talk = Talk()
-    server.hub.wake(await box.apply([talk.post(content, [user_id]) for content in contents]))
-
-
-async def test_without_a_position_only_what_is_new_comes(database: Database, box: Inbox) -> None:
-    """Given two old notifications, a client that does not resume gets the third alone."""
-    async with node(database) as server:
-        await mention(server, box, "bora", "하나", "둘")
-        async with server.connected("bora") as client:
-            assert (await client.hello()).latest_seq == 2
-            await mention(server, box, "bora", "셋")
-            (frame,) = await client.entries(1)
-    assert isinstance(frame, NotificationFrame)
-    assert (frame.seq, frame.notification.body, frame.notification.title) == (3, "셋", "새 멘션")
-    assert frame.notification.notification_id.startswith("ntf_")
-
-
-async def test_resuming_sends_what_was_missed_retractions_too(database: Database, box: Inbox) -> None:
-    """Given an absence in which a message was deleted, `after` sends the rest in order, without its text."""
-    async with node(database) as server:
-        talk = Talk()
-        post = talk.post("사라질 말", ["bora"])
-        await box.apply([talk.post("하나", ["bora"]), post, talk.post("셋", ["bora"])])
-        await box.apply([talk.delete(post.payload.message_id)])
-        async with server.connected("bora", 1) as client:
-            assert (await client.hello()).latest_seq == 4
-            second, third, fourth = await client.entries(3)
-        async with server.connected("bora", 99) as ahead:
-            await ahead.hello()
-            await mention(server, box, "bora", "다섯")
-            assert await ahead.seqs(1) == [5], "a position beyond the inbox is taken to be its end"
-    assert isinstance(second, NotificationFrame)
-    assert (second.seq, second.notification.body, second.notification.retracted) == (2, None, True)
-    assert isinstance(third, NotificationFrame)
-    assert (third.seq, third.notification.body) == (3, "셋")
-    assert fourth == Retracted(seq=4, notification_id=second.notification.notification_id)
-
-
-async def test_every_socket_of_a_user_gets_everything(database: Database, box: Inbox) -> None:
-    """Two sockets of one user get each entry; what one reads, the other is told, and nobody else."""
-    async with (
-        node(database) as server,
-        server.connected("보라", 0) as one,
-        server.connected("보라", 0) as other,
-        server.connected("철수", 0) as stranger,
-    ):
-        for client in (one, other, stranger):
-            await client.hello()
-        await mention(server, box, "보라", "하나", "둘")
-        assert [await client.seqs(2) for client in (one, other)] == [[1, 2], [1, 2]]
-        await one.say(Read(up_to=1))
-        assert await other.frame() == Read(up_to=1)
-        await other.say(Read(up_to=2))
-        assert await one.frame() == Read(up_to=2)
-        await one.say(Read(up_to=1))
-        await mention(server, box, "보라", "셋")
-        await mention(server, box, "철수", "하나")
-        assert [await client.seqs(1) for client in (one, other, stranger)] == [[3], [3], [1]]
-
-
-async def test_reconnecting_at_random_gives_exactly_one_to_n(database: Database, box: Inbox) -> None:
-    """Clients that come and go on two nodes while mentions arrive each end with 1..N, in order."""
-    total = 120
-
-    async def write(servers: Sequence[Node]) -> None:
-        talk, chance = Talk(), random.Random(3)
-        left = total
-        while left:
-            size = min(left, chance.randint(1, 9))
-            grown = await box.apply([talk.post("말", ["bora"]) for _ in range(size)])
-            for server in servers:
-                server.hub.wake(grown)
-            left -= size
-
-    async def listen(servers: Sequence[Node], seed: int) -> list[int]:
-        chance = random.Random(seed)
-        seen: list[int] = []
-        while len(seen) < total:
-            last = seen[-1] if seen else 0
-            async with chance.choice(servers).connected("bora", last) as client:
-                await client.hello()
-                wanted = min(chance.randint(1, 40), total - len(seen))
-                seen += await client.seqs(wanted)
-        return seen
-
-    async with node(database) as first, node(database) as second:
-        servers = [first, second]
-        results = await asyncio.gather(write(servers), *(listen(servers, seed) for seed in range(8)))
-    assert [seen for seen in results if seen is not None] == [list(range(1, total + 1))] * 8

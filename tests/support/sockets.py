@@ -1,7 +1,7 @@
 """Nodes that serve sockets, and clients that talk to them, for tests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -118,10 +118,3 @@ async def node(
             yield Node(database, hub, listener.getsockname()[1])
         finally:
             await server.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; the test fails when it does not in time."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0.005)

@@ -19,7 +19,8 @@ from notifier.inbox import Inbox
 from notifier.session import Limits
 from schemas.frames import SUBPROTOCOL, Ack, ErrorFrame, Hello, NotificationFrame, Read, Subscribe
 from tests.support.messaging import Talk
-from tests.support.sockets import Node, node, until
+from tests.support.sockets import Node, node
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -196,10 +197,14 @@ async def test_a_slow_client_is_closed(database: Database) -> None:
     limits = Limits(send_timeout_s=0.2, close_timeout_s=0.2)
     closed_before = closed_as_too_slow()
     async with node(database, limits=limits) as served:
+
+        async def gone() -> bool:
+            return closed_as_too_slow() > closed_before and served.hub.users() == 0
+
         # More than the buffers between the two hold.
         await mention(served, "bora", *["가" * 40_000] * 120)
         with await asyncio.to_thread(_connect_and_read_nothing, served.port):
-            await until(lambda: closed_as_too_slow() > closed_before and served.hub.users() == 0)
+            await until(gone)
         async with served.connected("bora", 118) as client:
             await client.hello()
             assert await client.seqs(2) == [119, 120]

@@ -1,0 +1,144 @@
+"""The rows of one transaction: entries of inboxes, and the events in the outbox that tell of them.
+
+Guarantees: numbers are given in the order of the calls, gapless per user from the locked counter on;
+the outbox holds a user's events in the order of `seq`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.clock import Clock
+from backbone.database.tables import inbox, inbox_counters, outbox
+from backbone.outbox import outbox_row
+from notifier.metrics import ENTRIES_WRITTEN
+from schemas.clock import format_ms
+from schemas.events import NotificationRetracted, NotificationSent
+from schemas.notifications import MENTION_TITLE, Notification, NotificationData, Reason
+
+REASON: Reason = "mention"
+NOTIFICATION, RETRACTED = "notification", "retracted"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A notification as it stands in its user's inbox."""
+
+    user_id: str
+    seq: int
+    notification_id: str
+    created_at: int
+    retracted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A user's counter, locked: the last number given, and the last one read."""
+
+    last_seq: int
+    read_up_to: int
+
+
+class Changes:
+    """The rows of one transaction, collected; numbers are given in the order of the calls."""
+
+    def __init__(self, counters: Mapping[str, Counter], clock: Clock) -> None:
+        self._clock = clock
+        self._last_seq = {user_id: counter.last_seq for user_id, counter in counters.items()}
+        self.now_ms = clock.now_ms()
+        self.entries: list[dict[str, Any]] = []
+        self.outbox: list[Mapping[str, object]] = []
+        self.emptied: list[dict[str, Any]] = []
+
+    def notify(self, user_id: str, data: NotificationData, content: str, retracted: bool) -> None:
+        """Add a notification; one that is born retracted keeps its place without a text."""
+        self._add(
+            NOTIFICATION,
+            Notification(
+                notification_id=self._clock.new_id("ntf_"),
+                user_id=user_id,
+                reason=REASON,
+                title=None if retracted else MENTION_TITLE,
+                body=None if retracted else content,
+                data=data,
+                created_at=format_ms(self.now_ms),
+                retracted=True if retracted else msgspec.UNSET,
+            ),
+        )
+
+    def retract(self, stored: Stored, data: NotificationData) -> None:
+        """Take a notification back: its text goes, and the retraction takes a number of its own."""
+        self.emptied.append({"of_user": stored.user_id, "of_seq": stored.seq})
+        self._add(
+            RETRACTED,
+            Notification(
+                notification_id=stored.notification_id,
+                user_id=stored.user_id,
+                reason=REASON,
+                title=None,
+                body=None,
+                data=data,
+                created_at=format_ms(stored.created_at),
+                retracted=True,
+            ),
+        )
+
+    def _add(self, kind: str, notification: Notification) -> None:
+        user_id = notification.user_id
+        seq = self._last_seq[user_id] = self._last_seq[user_id] + 1
+        self.entries.append(
+            {
+                "user_id": user_id,
+                "seq": seq,
+                "kind": kind,
+                "notification_id": notification.notification_id,
+                "message_id": notification.data.message_id,
+                "channel_id": notification.data.channel_id,
+                "reason": notification.reason,
+                "title": notification.title,
+                "body": notification.body,
+                "created_at": self.now_ms,
+                "retracted": notification.retracted is True,
+                "muted": notification.muted,
+            }
+        )
+        tell = NotificationSent if kind == NOTIFICATION else NotificationRetracted
+        event = tell(
+            event_id=self._clock.new_id("evt_"), timestamp=self.now_ms, seq=seq, payload=notification
+        )
+        self.outbox.append(outbox_row("notifications", user_id, event))
+
+    async def store(self, connection: AsyncConnection) -> set[str]:
+        """Write all rows; return the users whose inbox grew."""
+        if not self.entries:
+            return set()
+        users = {entry["user_id"] for entry in self.entries}
+        await connection.execute(insert(inbox), self.entries)
+        await connection.execute(insert(outbox), self.outbox)
+        if self.emptied:
+            await connection.execute(_EMPTY_TEXT, self.emptied)
+        await connection.execute(
+            _RAISE_COUNTER, [{"of_user": user, "seq": self._last_seq[user]} for user in sorted(users)]
+        )
+        return users
+
+    def count(self) -> None:
+        """Count what was stored, once it was."""
+        for entry in self.entries:
+            ENTRIES_WRITTEN.labels(entry["kind"]).inc()
+
+
+_EMPTY_TEXT = (
+    update(inbox)
+    .where(inbox.c.user_id == bindparam("of_user"), inbox.c.seq == bindparam("of_seq"))
+    .values(title=None, body=None, retracted=True)
+)
+_RAISE_COUNTER = (
+    update(inbox_counters)
+    .where(inbox_counters.c.user_id == bindparam("of_user"))
+    .values(last_seq=bindparam("seq"))
+)

@@ -1,0 +1,285 @@
+"""Sockets on both databases, and whole nodes on both logs: exactly 1..N, on any node, after any absence."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from backbone.clock import SystemClock
+from backbone.database.engine import Database
+from backbone.database.ownership import ownership
+from backbone.eventlog import EventLog, NewRecord
+from backbone.health import Health
+from backbone.relay import Relay
+from backbone.settings import Settings
+from backbone.wiring import open_eventlog
+from notifier.__main__ import serve
+from notifier.hub import Hub
+from notifier.inbox import Inbox
+from notifier.service import Notifier
+from notifier.tail import Tail
+from schemas.events import MessagesEvent, encode, event_type
+from schemas.frames import NotificationFrame, Read, Retracted
+from schemas.topics import ALL_TOPICS, DEAD_LETTERS, MESSAGES_CREATED, TOPIC_OF_EVENT
+from tests.conftest import ADAPTERS
+from tests.support.eventlog import log_site
+from tests.support.inboxes import empty_database, entries
+from tests.support.messaging import Talk
+from tests.support.sockets import PATIENCE_S, Node, node
+from tests.support.waiting import until
+
+
+@pytest.fixture(params=ADAPTERS)
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """Settings of the files, and of the servers."""
+    settings: Settings = request.getfixturevalue(f"{request.param}_settings")
+    return settings
+
+
+@pytest.fixture
+async def database(settings: Settings, unique: str) -> AsyncIterator[Database]:
+    """An empty database."""
+    async with empty_database(settings, unique) as database:
+        yield database
+
+
+@pytest.fixture
+def box(database: Database) -> Inbox:
+    """The writer of the inbox."""
+    return Inbox(database, SystemClock())
+
+
+async def mention(server: Node, box: Inbox, user_id: str, *contents: str) -> None:
+    """Put notifications into an inbox and tell the node, as the consumer does."""
+    talk = Talk()
+    server.hub.wake(await box.apply([talk.post(content, [user_id]) for content in contents]))
+
+
+async def test_without_a_position_only_what_is_new_comes(database: Database, box: Inbox) -> None:
+    """Given two old notifications, a client that does not resume gets the third alone."""
+    async with node(database) as server:
+        await mention(server, box, "bora", "하나", "둘")
+        async with server.connected("bora") as client:
+            assert (await client.hello()).latest_seq == 2
+            await mention(server, box, "bora", "셋")
+            (frame,) = await client.entries(1)
+    assert isinstance(frame, NotificationFrame)
+    assert (frame.seq, frame.notification.body, frame.notification.title) == (3, "셋", "새 멘션")
+    assert frame.notification.notification_id.startswith("ntf_")
+
+
+async def test_resuming_sends_what_was_missed_retractions_too(database: Database, box: Inbox) -> None:
+    """Given an absence in which a message was deleted, `after` sends the rest in order, without its text."""
+    async with node(database) as server:
+        talk = Talk()
+        post = talk.post("사라질 말", ["bora"])
+        await box.apply([talk.post("하나", ["bora"]), post, talk.post("셋", ["bora"])])
+        await box.apply([talk.delete(post.payload.message_id)])
+        async with server.connected("bora", 1) as client:
+            assert (await client.hello()).latest_seq == 4
+            second, third, fourth = await client.entries(3)
+        async with server.connected("bora", 99) as ahead:
+            await ahead.hello()
+            await mention(server, box, "bora", "다섯")
+            assert await ahead.seqs(1) == [5], "a position beyond the inbox is taken to be its end"
+    assert isinstance(second, NotificationFrame)
+    assert (second.seq, second.notification.body, second.notification.retracted) == (2, None, True)
+    assert isinstance(third, NotificationFrame)
+    assert (third.seq, third.notification.body) == (3, "셋")
+    assert fourth == Retracted(seq=4, notification_id=second.notification.notification_id)
+
+
+async def test_every_socket_of_a_user_gets_everything(database: Database, box: Inbox) -> None:
+    """Two sockets of one user get each entry; what one reads, the other is told, and nobody else."""
+    async with (
+        node(database) as server,
+        server.connected("보라", 0) as one,
+        server.connected("보라", 0) as other,
+        server.connected("철수", 0) as stranger,
+    ):
+        for client in (one, other, stranger):
+            await client.hello()
+        await mention(server, box, "보라", "하나", "둘")
+        assert [await client.seqs(2) for client in (one, other)] == [[1, 2], [1, 2]]
+        await one.say(Read(up_to=1))
+        assert await other.frame() == Read(up_to=1)
+        await other.say(Read(up_to=2))
+        assert await one.frame() == Read(up_to=2)
+        await one.say(Read(up_to=1))
+        await mention(server, box, "보라", "셋")
+        await mention(server, box, "철수", "하나")
+        assert [await client.seqs(1) for client in (one, other, stranger)] == [[3], [3], [1]]
+
+
+async def test_reconnecting_at_random_gives_exactly_one_to_n(database: Database, box: Inbox) -> None:
+    """Clients that come and go on two nodes while mentions arrive each end with 1..N, in order."""
+    total = 120
+
+    async def write(servers: Sequence[Node]) -> None:
+        talk, chance = Talk(), random.Random(3)
+        left = total
+        while left:
+            size = min(left, chance.randint(1, 9))
+            grown = await box.apply([talk.post("말", ["bora"]) for _ in range(size)])
+            for server in servers:
+                server.hub.wake(grown)
+            left -= size
+
+    async def listen(servers: Sequence[Node], seed: int) -> list[int]:
+        chance = random.Random(seed)
+        seen: list[int] = []
+        while len(seen) < total:
+            last = seen[-1] if seen else 0
+            async with chance.choice(servers).connected("bora", last) as client:
+                await client.hello()
+                wanted = min(chance.randint(1, 40), total - len(seen))
+                seen += await client.seqs(wanted)
+        return seen
+
+    async with node(database) as first, node(database) as second:
+        servers = [first, second]
+        results = await asyncio.gather(write(servers), *(listen(servers, seed) for seed in range(8)))
+    assert [seen for seen in results if seen is not None] == [list(range(1, total + 1))] * 8
+
+
+@pytest.fixture
+async def eventlog(settings: Settings) -> AsyncIterator[EventLog]:
+    """An empty log with all topics."""
+    async with log_site(settings) as site:
+        log = site.open()
+        await log.apply_topics(ALL_TOPICS, settings.partitions)
+        yield log
+
+
+async def publish(eventlog: EventLog, events: Sequence[MessagesEvent]) -> None:
+    """Append events to their topics, as the backend's relay does."""
+    producer = await eventlog.producer()
+    records = [
+        NewRecord(
+            TOPIC_OF_EVENT[event_type(event)].name,
+            event.payload.channel_id,
+            event.payload.channel_id,
+            encode(event),
+        )
+        for event in events
+    ]
+    await producer.send(records)
+    await producer.close()
+
+
+async def consumed(notifier: Notifier, count: int) -> None:
+    """Step until so many records were taken in."""
+    async with asyncio.timeout(PATIENCE_S):
+        while count > 0:
+            count -= await notifier.step()
+    assert count == 0, "no record more than was published"
+
+
+async def test_events_reach_inboxes_and_garbage_is_parked(
+    settings: Settings, database: Database, eventlog: EventLog
+) -> None:
+    """Events in three topics, repeated, among them garbage: each mention once, each garbage parked once."""
+    talk = Talk("공지")
+    posts = [talk.post(f"{number}", ["bora"]) for number in range(20)]
+    events: list[MessagesEvent] = [*posts, talk.edit(posts[0].payload.message_id, "x", ["bora", "chul"])]
+    events += [talk.delete(post.payload.message_id) for post in posts[:5]]
+    producer = await eventlog.producer()
+    garbage = [b"", b"\xff", b"{}", b'{"event_type":"message.created"}', None]
+    nul = encode(talk.post("a\0b", ["bora"]))
+    await producer.send(
+        [NewRecord(MESSAGES_CREATED.name, "공지", "공지", value) for value in (*garbage, nul)]
+    )
+    await publish(eventlog, events)
+    await publish(eventlog, events)
+
+    notifier = Notifier(eventlog, database, SystemClock(), Health("eventlog", "database"), Hub())
+    await consumed(notifier, 2 * len(events) + len(garbage) + 1)
+    await notifier.close()
+
+    standing = [entry[3] for entry in await entries(database, "bora") if not entry[4]]
+    assert sorted(standing, key=str) == sorted(str(number) for number in range(5, 20))
+    of_bora = await entries(database, "bora")
+    assert [entry[0] for entry in of_bora] == list(range(1, len(of_bora) + 1))
+    assert {entry[2] for entry in of_bora} == {post.payload.message_id for post in posts}
+    assert all(retracted for *_, retracted in await entries(database, "chul"))
+    parked = (await eventlog.topics())[DEAD_LETTERS.name]
+    assert sum(parked.end) - sum(parked.earliest) == len(garbage) + 1
+
+
+async def test_a_node_learns_of_what_another_wrote(
+    database: Database, eventlog: EventLog, box: Inbox
+) -> None:
+    """Given a client on a node that did not write the row, the sent topic wakes it."""
+    health = Health("eventlog", "database")
+    async with node(database) as other, other.connected("bora", 0) as client:
+        tail = Tail(eventlog, other.hub, health)
+        await tail.step(0)
+        await client.hello()
+        talk = Talk()
+        await box.apply([talk.post("하나", ["bora"]), talk.post("둘", ["bora"])])
+        relay = Relay(database, eventlog, "notifications", health)
+        async with ownership(database, "relay/notifications") as connection:
+            assert connection is not None
+            assert await relay.step(connection) == 2
+        seen = 0
+        while seen < 2:
+            seen += await tail.step()
+        assert await client.seqs(2) == [1, 2]
+        await tail.close()
+
+
+@asynccontextmanager
+async def running(settings: Settings, database: Database, stop: asyncio.Event) -> AsyncIterator[Node]:
+    """A whole node: consumer, relay, tail and sockets."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    eventlog = open_eventlog(settings)
+    own = replace(settings, websocket_port=port)
+    serving = asyncio.create_task(serve(eventlog, database, own, Health("eventlog", "database"), stop))
+
+    async def answering() -> bool:
+        if serving.done():
+            serving.result()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return False
+        writer.close()
+        return True
+
+    try:
+        await until(answering)
+        yield Node(database, Hub(), port)
+    finally:
+        stop.set()
+        await serving
+        await eventlog.close()
+
+
+async def test_two_nodes_one_stops(settings: Settings, database: Database, eventlog: EventLog) -> None:
+    """Mentions reach the sockets of both nodes; those of one that stops get 1012 and resume on the other."""
+    stop_first, stop_second = asyncio.Event(), asyncio.Event()
+    talk = Talk("공지")
+    async with (
+        running(settings, database, stop_first) as first,
+        running(settings, database, stop_second) as second,
+        first.connected("bora", 0) as leaving,
+        second.connected("bora", 0) as staying,
+    ):
+        await leaving.hello()
+        await staying.hello()
+        await publish(eventlog, [talk.post(f"{number}", ["bora"]) for number in range(10)])
+        assert await leaving.seqs(10) == list(range(1, 11))
+        assert await staying.seqs(10) == list(range(1, 11))
+        stop_first.set()
+        assert await leaving.close_code() == 1012
+        await publish(eventlog, [talk.post(f"{number}", ["bora"]) for number in range(10)])
+        async with second.connected("bora", 10) as returned:
+            await returned.hello()
+            assert await returned.seqs(10) == list(range(11, 21))
+        assert await staying.seqs(10) == list(range(11, 21))

@@ -1,0 +1,68 @@
+"""Databases with inboxes, filled and looked into, for tests."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from sqlalchemy import insert, select
+
+from backbone.database.engine import Database
+from backbone.database.migrations import migrate
+from backbone.database.tables import channel_members, channels, inbox, outbox
+from backbone.settings import Settings
+from schemas.events import NotificationRetracted, NotificationSent, decode
+from tests.support.database import fresh_database
+
+
+@asynccontextmanager
+async def empty_database(settings: Settings, name: str) -> AsyncIterator[Database]:
+    """A database of the test's own, with its tables: a new one on the server, or the file."""
+    async with AsyncExitStack() as stack:
+        url = settings.database_url
+        if not url.startswith("sqlite"):
+            url = await stack.enter_async_context(fresh_database(url, name))
+        database = Database(url)
+        stack.push_async_callback(database.close)
+        await migrate(database)
+        yield database
+
+
+async def entries(database: Database, user_id: str) -> list[tuple[int, str, str, str | None, bool]]:
+    """Return a user's inbox: seq, kind, message, body, retracted."""
+    columns = inbox.c
+    query = select(columns.seq, columns.kind, columns.message_id, columns.body, columns.retracted)
+    async with database.reading() as connection:
+        rows = await connection.execute(query.where(columns.user_id == user_id).order_by(columns.seq))
+        return [(row.seq, row.kind, row.message_id, row.body, row.retracted) for row in rows]
+
+
+async def told(database: Database) -> list[NotificationSent | NotificationRetracted]:
+    """Return the events that wait in the outbox, in order."""
+    async with database.reading() as connection:
+        rows = list(await connection.execute(select(outbox).order_by(outbox.c.position)))
+    events = [decode(row.body) for row in rows]
+    assert all(row.lane == "notifications" and row.topic == "notifications.sent" for row in rows)
+    assert all(isinstance(event, NotificationSent | NotificationRetracted) for event in events)
+    return [event for event in events if isinstance(event, NotificationSent | NotificationRetracted)]
+
+
+async def add_channel(database: Database, channel_id: str, private: bool, members: Sequence[str]) -> None:
+    """Make a channel and its members."""
+    channel = {
+        "channel_id": channel_id,
+        "name": channel_id,
+        "private": private,
+        "created_by": "author",
+        "created_at": 1,
+        "last_sequence": 1,
+        "last_event_at": 1,
+    }
+    async with database.writing() as connection:
+        await connection.execute(insert(channels), [channel])
+    await add_members(database, channel_id, *members)
+
+
+async def add_members(database: Database, channel_id: str, *user_ids: str) -> None:
+    """Let users in."""
+    row = {"channel_id": channel_id, "role": "member", "version": 1}
+    async with database.writing() as connection:
+        await connection.execute(insert(channel_members), [{**row, "user_id": each} for each in user_ids])
