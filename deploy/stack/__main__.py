@@ -122,13 +122,14 @@ def _report(failures: Sequence[str]) -> int:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Holds the stack's lock, which the system releases even when this process is killed."""
+    """Holds the stack's lock until this process and the installers it started have ended."""
     with (settings.root / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("waiting for another command on this stack")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock.fileno(), True)  # see process.run_tool
         yield
 
 

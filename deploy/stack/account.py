@@ -44,20 +44,22 @@ class Account:
             return {}
         return {"user": self.user, "group": self.group, "extra_groups": []}
 
-    def may_enter(self, folders: Iterable[Path]) -> bool:
-        """Whether those of the folders that exist let the account through."""
+    def closed(self, folders: Iterable[Path]) -> Path | None:
+        """The first of the folders that does not let the account through."""
         if self.user is None:
-            return True
-        return all(folder.stat().st_mode & 0o001 for folder in folders if folder.exists())
+            return None
+        barred = (folder for folder in folders if folder.exists() and not folder.stat().st_mode & 0o001)
+        return next(barred, None)
 
     def give(self, folder: Path) -> None:
         """Hands the folder and all in it to the account, which must be able to get there."""
         if self.user is None or self.group is None:
             return
-        if not self.may_enter(folder.parents):
+        closed = self.closed(folder.parents)
+        if closed is not None:
             raise StackError(
-                f"root cannot run this server: the account that would run it may not enter {folder.parent}. "
-                "Set MAEARI_STACK_DIR to a folder such as /var/lib/maeari-stack"
+                f"this server refuses root, and the account that would run it may not enter {closed}: "
+                "set MAEARI_STACK_DIR to a folder such as /var/lib/maeari-stack"
             )
         for path, _, names in os.walk(folder):
             for target in (path, *(os.path.join(path, name) for name in names)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import shutil
-import subprocess
 import time
 import zipfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from deploy.stack.process import (
     ServerProcess,
     require_free_port,
     resident_mebibytes,
+    run_tool,
     tail,
     wait_until,
 )
@@ -162,9 +162,8 @@ class Elasticsearch:
         command = [java.program, "-jar", str(compiler), f"-{OLDEST_JAVA}", "-nowarn"]
         command += ["-proc:none", "-encoding", "UTF-8", "-d", str(classes), "-cp", libraries]
         command += [str(source) for source in sorted(SOURCES.glob("*.java"))]
-        with log.open("wb") as output:
-            done = subprocess.run(command, stdout=output, stderr=output, check=False)
-        if done.returncode != 0:
+        log.unlink(missing_ok=True)
+        if not run_tool(command, log):
             raise StackError(f"Elasticsearch's stand-in plugin does not compile (see {log})")
         with zipfile.ZipFile(target / f"{PLUGIN}.jar", "w") as jar:
             for path in sorted(classes.rglob("*.class")):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.stack.errors import StackError
-from deploy.stack.process import tail
+from deploy.stack.process import run_tool, tail
 from deploy.stack.progress import say
 from deploy.stack.settings import Settings
 from deploy.stack.wheels import wheel_folder
@@ -108,7 +108,6 @@ def resolve(settings: Settings, java: Java, profile: str, target: Path, what: st
     if target.exists():
         return
     log = settings.root / "logs" / f"maven-{profile}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     with _MAVEN_LOCK:  # two Mavens must not write one repository
         command = [_maven(), "-q", "-B", "-ntp", "-U", "-Dstyle.color=never", "-f", str(POM)]
@@ -118,7 +117,8 @@ def resolve(settings: Settings, java: Java, profile: str, target: Path, what: st
         say(f"fetching {what} with Maven")
         for attempt in range(1, ATTEMPTS + 1):
             shutil.rmtree(partial, ignore_errors=True)
-            if _run_maven(command, java, log):
+            log.unlink(missing_ok=True)
+            if run_tool(command, log, _environment(java)):
                 partial.replace(target)
                 return
             if attempt < ATTEMPTS:
@@ -127,15 +127,12 @@ def resolve(settings: Settings, java: Java, profile: str, target: Path, what: st
     raise StackError(f"Maven could not fetch {what}: {_plain(errors[0])} (see {log})")
 
 
-def _run_maven(command: list[str], java: Java, log: Path) -> bool:
+def _environment(java: Java) -> dict[str, str]:
+    """The user's own; Maven needs a Java too, and an older one will do."""
     environ = dict(os.environ)
     if "JAVA_HOME" not in environ and shutil.which("java") is None:
         environ["JAVA_HOME"] = str(java.home)
-    with log.open("wb") as output:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ, check=False
-        )
-    return done.returncode == 0
+    return environ
 
 
 def _maven() -> str:

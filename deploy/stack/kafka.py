@@ -10,7 +10,6 @@ import base64
 import json
 import shutil
 import signal
-import subprocess
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from deploy.stack.process import (
     ServerProcess,
     require_free_port,
     resident_mebibytes,
+    run_tool,
     tail,
     wait_until,
 )
@@ -197,11 +197,7 @@ class Kafka:
         command = [java.program, *TOOL_JVM.split(), "-cp", f"{self._jars}/*"]
         command += ["kafka.tools.StorageTool", "format", "-t", self._saved()[1]]
         command += ["-c", str(node / "server.properties")]
-        with log.open("ab") as output:
-            done = subprocess.run(
-                command, stdout=output, stderr=output, env=server_environment(), check=False
-            )
-        if done.returncode != 0:
+        if not run_tool(command, log, server_environment()):
             raise StackError(f"Kafka: its data folder could not be prepared (see {log})")
         (node / "formatted").touch()
 

