@@ -1,0 +1,36 @@
+"""The indexer process: settings in, ports opened, index made, consumer and probes started."""
+
+import asyncio
+
+from backbone.eventlog import EventLog
+from backbone.health import Health
+from backbone.http import bind, serve_http
+from backbone.probes import probes_app
+from backbone.search import SearchIndex
+from backbone.settings import Settings
+from backbone.startup import answering, check_topics
+from backbone.wiring import open_ports
+from indexer.service import TOPICS, Indexer
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set. Raises SetupError when things are not set up."""
+    health = Health("eventlog", "search")
+    with bind(settings.host, settings.metrics_ports["indexer"], "MAEARI_METRICS_PORT") as probes:
+        async with open_ports(settings) as ports:
+            with answering("MAEARI_EVENTLOG_URL"):
+                await check_topics(ports.eventlog, TOPICS)
+            with answering("MAEARI_SEARCH_URL"):
+                await ports.search.ensure()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(serve_http(probes_app(health), probes, stop), name="probes")
+                tasks.create_task(serve(ports.eventlog, ports.search, health, stop), name="indexer")
+
+
+async def serve(eventlog: EventLog, search: SearchIndex, health: Health, stop: asyncio.Event) -> None:
+    """Index until `stop` is set; the topics, the index and its alias exist already."""
+    indexer = Indexer(eventlog, search, health)
+    try:
+        await indexer.run(stop)
+    finally:
+        await indexer.close()

@@ -1,0 +1,75 @@
+"""The indexer's work: message events from the log into the search index, in bulk.
+
+Guarantees: offsets are committed after the index took the batch; of a message only the newest version
+of a batch is sent, and the index keeps the newest of all; a record that cannot be read or indexed is
+refused, with its reason, and keeps no other from being applied.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from backbone.eventlog import EventLog, Record
+from backbone.eventlog.consumer import ConsumingLoop, Refusal
+from backbone.health import Health
+from backbone.search import DEPENDENCY, SearchIndex
+from indexer.projection import document_of_event
+from schemas.documents import IndexedDocument
+from schemas.events import decode_message_event
+from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
+
+TOPICS = MESSAGE_TOPICS
+Versions = list[tuple[Record, IndexedDocument]]
+
+
+class Indexer:
+    """One member of the group `search-indexer`."""
+
+    def __init__(self, eventlog: EventLog, search: SearchIndex, health: Health) -> None:
+        self._search = search
+        self._health = health
+        self._loop = ConsumingLoop(eventlog, GROUP_INDEXER, TOPICS, self.handle, health)
+
+    async def handle(self, records: Sequence[Record]) -> Sequence[Refusal]:
+        """Apply a batch of records; return those that can never be. Raises Unavailable."""
+        refusals: list[Refusal] = []
+        messages: dict[str, Versions] = {}
+        for record in records:
+            try:
+                indexed = document_of_event(decode_message_event(record.value or b""))
+            except msgspec.DecodeError as error:
+                refusals.append(Refusal(record, f"not an event of a message: {error}"))
+            else:
+                messages.setdefault(indexed.message_id, []).append((record, indexed))
+        refusals += await self._put_newest(messages)
+        return refusals
+
+    async def step(self) -> int:
+        """Take one batch from the log to the index; return how many records it had."""
+        return await self._loop.step()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take batch after batch until `stop` is set."""
+        await self._loop.run(stop)
+
+    async def close(self) -> None:
+        """Leave the group."""
+        await self._loop.close()
+
+    async def _put_newest(self, messages: dict[str, Versions]) -> list[Refusal]:
+        """Store the newest version of each message, or the newest that the index takes."""
+        refusals: list[Refusal] = []
+        for versions in messages.values():
+            versions.sort(key=lambda version: version[1].document.version)
+        while messages:
+            newest = {message_id: versions.pop() for message_id, versions in messages.items()}
+            failures = await self._search.put([indexed for _, indexed in newest.values()])
+            self._health.up(DEPENDENCY)
+            refusals += [
+                Refusal(newest[failure.message_id][0], f"the index refuses it: {failure.reason}")
+                for failure in failures
+            ]
+            refused = {failure.message_id for failure in failures}
+            messages = {key: versions for key, versions in messages.items() if key in refused and versions}
+        return refusals
