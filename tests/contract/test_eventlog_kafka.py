@@ -1,0 +1,131 @@
+"""What only the event log on Kafka meets: transactions, brokers that are not there, limits of the broker."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from backbone.errors import SetupError, Unavailable
+from backbone.eventlog import EventLog, RecordTooLarge
+from backbone.eventlog.kafka import KafkaEventLog
+from backbone.settings import KafkaSecurity, Settings
+from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE
+from tests.support.eventlog import LogSite, log_site, poll_until, read_to_end, record, texts
+
+CREATED = MESSAGES_CREATED
+
+QUESTIONS: dict[str, Callable[[EventLog], Awaitable[object]]] = {
+    "producer": lambda log: log.producer(),
+    "consumer": lambda log: log.consumer("g", [CREATED]),
+    "reader": lambda log: log.reader([CREATED]),
+    "topics": lambda log: log.topics(),
+    "committed": lambda log: log.committed("g", [CREATED]),
+    "apply_topics": lambda log: log.apply_topics([CREATED], 3),
+}
+
+
+@pytest.fixture
+async def site(real_settings: Settings) -> AsyncIterator[LogSite]:
+    async with log_site(real_settings) as opened:
+        yield opened
+
+
+def servers(site: LogSite) -> str:
+    return site.settings.eventlog_url.removeprefix("kafka://")
+
+
+async def test_readers_see_committed_transactions_only(site: LogSite) -> None:
+    """Aborted records are never read, open ones not yet; the markers do not keep positions from the end."""
+    log = site.open()
+    await log.apply_topics([CREATED], 1)
+    topic = f"{site.settings.topic_prefix}.{CREATED.name}"
+    writer = AIOKafkaProducer(bootstrap_servers=servers(site), transactional_id=f"{topic}-writer")
+    await writer.start()
+    try:
+        for outcome in ("committed", "aborted"):
+            await writer.begin_transaction()
+            await writer.send_and_wait(topic, outcome.encode(), key=b"k")
+            await (writer.commit_transaction if outcome == "committed" else writer.abort_transaction)()
+        reader = await log.reader([CREATED])
+        assert texts(await read_to_end(reader)) == ["committed"]
+        assert list(reader.positions().values()) == [4]
+        await writer.begin_transaction()
+        await writer.send_and_wait(topic, b"open", key=b"k")
+        assert list((await reader.end_offsets()).values()) == [4]
+        member = await log.consumer("g", [CREATED])
+        assert texts(await poll_until(member, 1)) == ["committed"]
+        await writer.commit_transaction()
+        assert texts(await poll_until(member, 1)) == ["open"]
+    finally:
+        await writer.stop()
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_a_wrong_address_is_one_line_soon(question: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Unavailable within seconds, in one line with the address; nothing of the client is left open."""
+    log = KafkaEventLog("127.0.0.1:1", "platform", "none", KafkaSecurity())
+    async with asyncio.timeout(8):
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1") as caught:
+            await QUESTIONS[question](log)
+    assert "\n" not in str(caught.value)
+    await log.close()
+    gc.collect()
+    assert not [entry.getMessage() for entry in caplog.records if entry.name == "asyncio"]
+
+
+async def test_a_silent_address_is_given_up_soon() -> None:
+    """A server that takes the connection and never answers is Unavailable within seconds."""
+    connected: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: connected.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    log = KafkaEventLog(f"127.0.0.1:{port}", "platform", "none", KafkaSecurity())
+    try:
+        async with asyncio.timeout(12):
+            with pytest.raises(Unavailable, match="no answer"):
+                await log.producer()
+    finally:
+        await log.close()
+        for writer in connected:
+            writer.close()
+        server.close()
+
+
+async def test_a_ca_file_without_certificates_names_the_setting(site: LogSite) -> None:
+    """A CA file that cannot be read as one is a SetupError that names it."""
+    file = site.settings.data
+    file.write_text("no certificate")
+    log = KafkaEventLog("127.0.0.1:1", "platform", "none", KafkaSecurity(protocol="SSL", ca_file=file))
+    with pytest.raises(SetupError, match="MAEARI_KAFKA_CA_FILE"):
+        await log.producer()
+
+
+async def test_a_smaller_limit_of_the_broker_is_record_too_large(site: LogSite) -> None:
+    """A batch that the brokers refuse for its size is RecordTooLarge; the producer works on after that."""
+    log = site.open()
+    await log.apply_topics([CREATED], 1)
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers(site))
+    await admin.start()
+    topic = f"{site.settings.topic_prefix}.{CREATED.name}"
+    await admin.alter_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "2000"})]
+    )
+    await admin.close()
+    producer = await log.producer()
+    with pytest.raises(RecordTooLarge):
+        await producer.send([record(CREATED, "k", "x" * 3_000)])
+    await producer.send([record(CREATED, "k", "small")])
+    assert texts(await read_to_end(await log.reader([CREATED]))) == ["small"]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lz4", "zstd"])
+async def test_compressed_batches_are_read(site: LogSite, compression: str) -> None:
+    """Each compression that can be set writes what every reader reads."""
+    log = KafkaEventLog(servers(site), site.settings.topic_prefix, compression, KafkaSecurity())
+    await log.apply_topics([MESSAGES_STATE], 1)
+    await (await log.producer()).send([record(MESSAGES_STATE, "k", "가나다" * 1_000)] * 3)
+    assert texts(await read_to_end(await site.open().reader([MESSAGES_STATE]))) == ["가나다" * 1_000] * 3
+    await log.close()
