@@ -30,11 +30,9 @@ def document_of_state(state: MessageState) -> IndexedDocument:
 
     Raises msgspec.ValidationError when a message that is not deleted lacks a field.
     """
-    kind = DeletedMessage if state.deleted else Message
-    payload = msgspec.convert(_fields(state), kind)
-    if isinstance(payload, DeletedMessage):
-        return _tombstone(payload, state.private)
-    return _document(payload, state.private)
+    if state.deleted:
+        return _tombstone(msgspec.convert(_fields(state), DeletedMessage), state.private)
+    return _document(msgspec.convert(_fields(state), Message), state.private)
 
 
 def _fields(state: MessageState) -> dict[str, object]:
