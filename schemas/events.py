@@ -3,12 +3,13 @@
 An event is UTF-8 JSON. Readers ignore fields that they do not know; fields are only ever added.
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from schemas.channels import Channel, Membership
+from schemas.codec import encode as encode
 from schemas.messages import DeletedMessage, Message
 from schemas.notifications import Notification
 
@@ -121,15 +122,9 @@ ChannelsEvent = ChannelCreated | ChannelMemberAdded | ChannelMemberRemoved | Cha
 StreamEvent = MessagesEvent | ChannelsEvent
 AnyEvent = StreamEvent | NotificationSent | NotificationRetracted | UserActivity
 
-_encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _stream_decoder: msgspec.json.Decoder[StreamEvent] = msgspec.json.Decoder(StreamEvent)
 _messages_decoder: msgspec.json.Decoder[MessagesEvent] = msgspec.json.Decoder(MessagesEvent)
-
-
-def encode(value: Any) -> bytes:
-    """Return the compact UTF-8 JSON of an event, a state or any other struct of this package."""
-    return _encoder.encode(value)
 
 
 def read(decoder: msgspec.json.Decoder[T], data: bytes | str) -> T:
