@@ -85,6 +85,28 @@ def migrate(data: Path | None) -> None:
     run_work(settings, work)
 
 
+@main.command()
+@_data
+@click.argument("target", type=click.Choice(["search", "database", "notifications", "analytics"]))
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["both", "state", "events", "archive"]),
+    default="both",
+    show_default=True,
+    help="Which topics to fold.",
+)
+@click.option("--dry-run", is_flag=True, help="Compare the log with what is there; change nothing.")
+@click.option("--keep", is_flag=True, help="Leave the old index in place.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def rebuild(target: str, source: str, dry_run: bool, keep: bool, as_json: bool, data: Path | None) -> None:
+    """Make a store anew out of the log, compare, and put it in place of the old one."""
+    from rebuilder.__main__ import run  # noqa: PLC0415
+
+    settings = settings_or_exit(data)
+    run_work(settings, lambda: run(settings, target, source, dry_run, as_json, keep))
+
+
 @main.group()
 def topics() -> None:
     """The topics of the event log."""

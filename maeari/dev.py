@@ -4,7 +4,6 @@ import asyncio
 import sys
 
 import structlog
-from indexer.__main__ import serve as serve_indexer
 
 from backbone.clock import SystemClock
 from backbone.database.migrations import migrate
@@ -13,6 +12,7 @@ from backbone.http import bind
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from backend.service import serve as serve_backend
+from indexer.__main__ import serve as serve_indexer
 from notifier.__main__ import serve as serve_notifier
 from schemas.topics import ALL_TOPICS
 

@@ -59,12 +59,15 @@ def run_service(settings: Settings, main: Callable[[Settings, asyncio.Event], Aw
     run_work(settings, until_stopped)
 
 
-def run_work(settings: Settings, work: Callable[[], Awaitable[None]]) -> None:
-    """Run some work to its end; the errors that people can mend become one line and an exit code."""
+def run_work(settings: Settings, work: Callable[[], Awaitable[int | None]]) -> None:
+    """Run some work to its end and exit with the code that it returns.
+
+    The errors that people can mend become one line and an exit code.
+    """
     configure_logging(settings.log_format)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_awaited(work))
+            code = runner.run(_awaited(work))
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except (SetupError, Unavailable) as error:
@@ -74,6 +77,8 @@ def run_work(settings: Settings, work: Callable[[], Awaitable[None]]) -> None:
         if known is None:
             raise
         _fail_with(known)
+    else:
+        sys.exit(code or 0)
 
 
 def fail(line: str, code: int) -> NoReturn:
@@ -117,8 +122,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
+async def _awaited(work: Callable[[], Awaitable[int | None]]) -> int | None:
+    return await work()
 
 
 def _fail_with(error: Exception) -> NoReturn:
