@@ -1,0 +1,158 @@
+"""What a user types into the search box, read: words, "phrases", -not, and operators such as from:kim.
+
+    q      = { item }                       items are parted by blanks
+    item   = [ "-" ] ( phrase | operator | word )
+    phrase = '"' text '"'
+    operator = ( "from" | "in" | "mentions" | "has" | "before" | "after" ) ":" ( word | phrase )
+
+Guarantees: any text is read, in time that grows with its length; what is no item of this grammar, such
+as a quote without its end or a date that does not exist, is searched as words. Pure.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import date, datetime
+from typing import Any, get_args
+from zoneinfo import ZoneInfo
+
+from backbone.search import SearchQuery, Sort
+
+# Typing “ and ” is not a choice: keyboards and word processors put them there.
+_QUOTES = '"“”'
+_ITEM = re.compile(
+    rf"(?P<negation>-)?(?:(?P<operator>from|in|mentions|has|before|after):)?"
+    rf"(?:[{_QUOTES}](?P<quoted>[^{_QUOTES}]*)[{_QUOTES}]|(?P<bare>[^\s{_QUOTES}]+))",
+    re.IGNORECASE,
+)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LISTS = {"from": "authors", "in": "channels", "mentions": "mentions"}
+_HAS = "attachment"
+_OTHER_NAMES = {"author": "from", "channel": "in"}
+
+PARAMETERS = ("from", "author", "in", "channel", "mentions", "has", "before", "after", "sort")
+
+
+class BadParameter(ValueError):
+    """A parameter beside `q` cannot be read; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+def parse_query(q: str, timezone: ZoneInfo) -> SearchQuery:
+    """Read `q`; its dates are days in `timezone`. Never fails."""
+    parts = _Parts(timezone, SearchQuery())
+    for item in _ITEM.finditer(_encodable(q)):
+        parts.take(item)
+    return parts.query()
+
+
+def with_parameters(
+    query: SearchQuery, parameters: Mapping[str, Sequence[str]], timezone: ZoneInfo
+) -> SearchQuery:
+    """Add the parameters beside `q`, each with all its values; settle the sort. Raises BadParameter.
+
+    A parameter says what the operator of its name says. Without words there is no relevance: the
+    newest come first then.
+    """
+    parts = _Parts(timezone, query)
+    for name in PARAMETERS:
+        for value in filter(None, map(_encodable, parameters.get(name, ()))):
+            _add_parameter(parts, name, value)
+    read = parts.query()
+    if read.sort == "relevance" and not (read.words or read.phrases):
+        return replace(read, sort="newest")
+    return read
+
+
+def asks_for_nothing(query: SearchQuery) -> bool:
+    """Say whether there is neither a word nor an operator in the query."""
+    return replace(query, sort="relevance") == SearchQuery()
+
+
+class _Parts:
+    """A query under construction: each field's value, the ones of several values as lists."""
+
+    def __init__(self, timezone: ZoneInfo, query: SearchQuery) -> None:
+        self._timezone = timezone
+        values = {field.name: getattr(query, field.name) for field in fields(query)}
+        self._lists: dict[str, list[str]] = {
+            name: list(value) for name, value in values.items() if isinstance(value, tuple)
+        }
+        self._single: dict[str, Any] = {
+            name: value for name, value in values.items() if name not in self._lists
+        }
+
+    def take(self, item: re.Match[str]) -> None:
+        """Add one item of `q`."""
+        negated = item["negation"] is not None
+        value = item["bare"] if item["quoted"] is None else item["quoted"].strip()
+        operator = item["operator"]
+        if operator is not None:
+            if value and self.add(operator.lower(), value, negated=negated):
+                return
+            self._add_words(item[0].removeprefix("-"), negated=negated)
+        elif item["quoted"] is None:
+            self._add_words(value, negated=negated)
+        elif value:
+            self._lists["not_phrases" if negated else "phrases"].append(value)
+
+    def add(self, operator: str, value: str, *, negated: bool = False) -> bool:
+        """Add what an operator says; return False when the value is none of its values."""
+        if operator in _LISTS:
+            field = _LISTS[operator]
+            self._lists[f"not_{field}" if negated else field].append(value)
+            return True
+        if operator == "has":
+            self._single["not_has_attachment" if negated else "has_attachment"] |= value.lower() == _HAS
+            return value.lower() == _HAS
+        moment = _midnight_ms(value, self._timezone)
+        if moment is not None:
+            field, narrower = ("until_ms", min) if (operator == "before") != negated else ("from_ms", max)
+            known = self._single[field]
+            self._single[field] = moment if known is None else narrower(known, moment)
+        return moment is not None
+
+    def sort(self, order: str) -> None:
+        """Set the order."""
+        self._single["sort"] = order
+
+    def query(self) -> SearchQuery:
+        """Return what was gathered, each value once."""
+        lists = {name: tuple(dict.fromkeys(values)) for name, values in self._lists.items()}
+        return SearchQuery(**lists, **self._single)
+
+    def _add_words(self, text: str, *, negated: bool) -> None:
+        for quote in _QUOTES:
+            text = text.replace(quote, " ")
+        self._lists["not_words" if negated else "words"].extend(text.split())
+
+
+def _add_parameter(parts: _Parts, name: str, value: str) -> None:
+    if name == "sort":
+        orders = get_args(Sort)
+        if value not in orders:
+            raise BadParameter(name, f"one of {', '.join(orders)}")
+        parts.sort(value)
+    elif not parts.add(_OTHER_NAMES.get(name, name), value):
+        raise BadParameter(name, _HAS if name == "has" else "a day such as 2026-01-31")
+
+
+def _midnight_ms(text: str, timezone: ZoneInfo) -> int | None:
+    """Return when a day begins; one before 1970 begins with 1970, when there were no messages."""
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    begin = datetime(day.year, day.month, day.day, tzinfo=timezone)
+    return max(0, round(begin.timestamp() * 1000))
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates, which no store takes."""
+    return text.encode("utf-8", "replace").decode()

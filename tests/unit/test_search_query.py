@@ -1,0 +1,143 @@
+"""The language of the search box: everything is read, and nothing typed is ever an error."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbone.search import SearchQuery
+from backend.queries.search_query import BadParameter, asks_for_nothing, parse_query, with_parameters
+
+SEOUL = ZoneInfo("Asia/Seoul")
+JANUARY_31 = round(datetime(2026, 1, 30, 15, tzinfo=UTC).timestamp() * 1000)
+JANUARY_1 = round(datetime(2025, 12, 31, 15, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("q", "query"),
+    [
+        ("", SearchQuery()),
+        ("배포 완료  deploy", SearchQuery(words=("배포", "완료", "deploy"))),
+        ('"배포를 완료" now', SearchQuery(words=("now",), phrases=("배포를 완료",))),
+        ("“배포를 완료”", SearchQuery(phrases=("배포를 완료",))),
+        ('-draft -"not yet"', SearchQuery(not_words=("draft",), not_phrases=("not yet",))),
+        ("from:kim in:general", SearchQuery(authors=("kim",), channels=("general",))),
+        ("From:kim", SearchQuery(authors=("kim",))),
+        ('in:"팀 배포"', SearchQuery(channels=("팀 배포",))),
+        ("-from:kim -in:ops -mentions:lee", SearchQuery(
+            not_authors=("kim",), not_channels=("ops",), not_mentions=("lee",)
+        )),
+        ("from:a from:b from:a", SearchQuery(authors=("a", "b"))),
+        ("has:attachment", SearchQuery(has_attachment=True)),
+        ("-has:attachment", SearchQuery(not_has_attachment=True)),
+        ("after:2026-01-01 before:2026-01-31", SearchQuery(from_ms=JANUARY_1, until_ms=JANUARY_31)),
+        ("before:2026-01-31 before:2026-01-01", SearchQuery(until_ms=JANUARY_1)),
+        ("after:2026-01-31 after:2026-01-01", SearchQuery(from_ms=JANUARY_31)),
+        ("-before:2026-01-31", SearchQuery(from_ms=JANUARY_31)),
+        ("https://example.com/a:b e-mail", SearchQuery(words=("https://example.com/a:b", "e-mail"))),
+        ('code"two words"', SearchQuery(words=("code",), phrases=("two words",))),
+    ],
+)  # fmt: skip
+def test_what_the_language_says(q: str, query: SearchQuery) -> None:
+    """Words, phrases, negation and operators each land in their part of the query."""
+    assert parse_query(q, SEOUL) == query
+
+
+@pytest.mark.parametrize(
+    ("q", "query"),
+    [
+        ('"배포를 완료', SearchQuery(words=("배포를", "완료"))),
+        ('a "b c" "', SearchQuery(words=("a",), phrases=("b c",))),
+        ("from:", SearchQuery(words=("from:",))),
+        ('from:""', SearchQuery(words=("from:",))),
+        ("-", SearchQuery(words=("-",))),
+        ('""', SearchQuery()),
+        ("has:link", SearchQuery(words=("has:link",))),
+        ("before:2026-02-30", SearchQuery(words=("before:2026-02-30",))),
+        ("before:tomorrow", SearchQuery(words=("before:tomorrow",))),
+        ('-before:"next week"', SearchQuery(not_words=("before:", "next", "week"))),
+        ("after:20260131", SearchQuery(words=("after:20260131",))),
+        ("배포\ud800", SearchQuery(words=("배포?",))),
+    ],
+)
+def test_what_is_no_syntax_is_searched_as_words(q: str, query: SearchQuery) -> None:
+    """A mistake finds what stands there, and is no error."""
+    assert parse_query(q, SEOUL) == query
+
+
+_PIECES = st.sampled_from(
+    ['"', "“", "-", ":", " ", "from:", "in:", "before:", "2026-01-31", "배포", "a", "\0", "\ud800"]
+)
+
+
+@given(st.one_of(st.text(max_size=200), st.lists(_PIECES, max_size=60).map("".join)))
+def test_every_text_is_read(q: str) -> None:
+    """Nothing raises, and every value that comes out can be sent to a store."""
+    query = parse_query(q, SEOUL)
+    for values in (query.words, query.phrases, query.not_words, query.not_phrases, query.authors):
+        assert all(value.strip() and value.encode() for value in values)
+    assert query == parse_query(q, SEOUL)
+
+
+@pytest.mark.parametrize("piece", ['"', '-"', "- ", "from:", 'in:"', "before:2026-01-31 ", "a", "“"])
+def test_long_texts_are_read_in_time(piece: str) -> None:
+    """No text makes the reader go back and forth: a megabyte is read within the test's time-out."""
+    parse_query(piece * (1_000_000 // len(piece)), SEOUL)
+
+
+def test_parameters_say_what_the_operators_say() -> None:
+    """They add to what stands in `q`, under either of their names."""
+    query = with_parameters(
+        parse_query("배포 from:kim", SEOUL),
+        {
+            "author": ["lee"],
+            "channel": ["general"],
+            "in": ["팀 배포"],
+            "mentions": ["park"],
+            "has": ["attachment"],
+            "after": ["2026-01-01"],
+            "before": ["2026-01-31"],
+            "sort": ["oldest"],
+        },
+        SEOUL,
+    )
+    assert query == SearchQuery(
+        words=("배포",),
+        authors=("kim", "lee"),
+        channels=("팀 배포", "general"),
+        mentions=("park",),
+        has_attachment=True,
+        from_ms=JANUARY_1,
+        until_ms=JANUARY_31,
+        sort="oldest",
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("before", "tomorrow"), ("after", "2026-02-30"), ("has", "link"), ("sort", "best")],
+)
+def test_a_bad_parameter_is_named(field: str, value: str) -> None:
+    """Beside `q` there is a field to point at."""
+    with pytest.raises(BadParameter, match=f"^{field}: ") as caught:
+        with_parameters(SearchQuery(), {field: [value]}, SEOUL)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("q", "sort"),
+    [("배포", "relevance"), ('"배포"', "relevance"), ("from:kim", "newest"), ("-배포", "newest")],
+)
+def test_without_words_the_newest_come_first(q: str, sort: str) -> None:
+    """Relevance needs something to be relevant to."""
+    assert with_parameters(parse_query(q, SEOUL), {}, SEOUL).sort == sort
+
+
+@pytest.mark.parametrize(
+    ("q", "nothing"), [("", True), (" ", True), ('""', True), ("-a", False), ("!", False)]
+)
+def test_asking_for_nothing_is_noticed(q: str, nothing: bool) -> None:
+    """A sort alone asks for nothing either."""
+    assert asks_for_nothing(with_parameters(parse_query(q, SEOUL), {"sort": ["oldest"]}, SEOUL)) is nothing
