@@ -122,7 +122,7 @@ class _Parts:
 
     def query(self) -> SearchQuery:
         """Return what was gathered, each value once."""
-        lists = {name: tuple(dict.fromkeys(values)) for name, values in self._lists.items()}
+        lists: dict[str, Any] = {name: tuple(dict.fromkeys(values)) for name, values in self._lists.items()}
         return SearchQuery(**lists, **self._single)
 
     def _add_words(self, text: str, *, negated: bool) -> None:
