@@ -68,8 +68,6 @@ def test_what_is_no_syntax_is_searched_as_words(q: str, query: SearchQuery) -> N
 
 
 _PIECES = st.sampled_from(
-    
-)
     ['"', "“", "-", ":", " ", "from:", "in:", "before:", "2026-01-31", "배포", "a", "\0", "\ud800"]
 )
 
