@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from litestar import Litestar, Request, Response, get
 from litestar.di import Provide
@@ -42,7 +43,8 @@ def create_app(
         "write_side": write_side,
         "database": database,
         "index": index,
-        "timezone": timezone,
+        "health": health,
+        "timezone": ZoneInfo(timezone),
     }
     return Litestar(
         route_handlers=[post_message, read_message, edit_message, delete_message, search_messages, probes],

@@ -2,16 +2,27 @@
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 
 from backbone.database.engine import Database
 from backbone.errors import Unavailable
 from backbone.health import Health
-from backbone.search import Hit, SearchIndex
+from backbone.search import Hit, SearchIndex, SearchQuery
 from backend.api.identity import reader_of
-from backend.queries.search import Search, find_messages
+from backend.consistency import ConsistencyToken, decode_token
+from backend.domain.rejections import Invalid
+from backend.queries.search import Found, Search, find_messages
+from backend.queries.search_query import (
+    PARAMETERS,
+    BadParameter,
+    asks_for_nothing,
+    parse_query,
+    with_parameters,
+)
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
@@ -25,12 +36,12 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 @get("/messages/search", summary="Search messages")
 async def search_messages(
     request: Request[Any, Any, Any],
-    database: Database,
-    index: SearchIndex,
-    health: Health,
-    timezone: ZoneInfo,
+    database: NamedDependency[Database],
+    index: NamedDependency[SearchIndex],
+    health: NamedDependency[Health],
+    timezone: NamedDependency[ZoneInfo],
 ) -> Response[tuple[Hit, ...]]:
-    """Return the hits that the searcher may see, as Elasticsearch writes them; totals and cursor in headers."""
+    """Return the hits that the searcher may see, as Elasticsearch writes them; totals in headers."""
     parameters = request.query_params
     search = Search(
         query=_query(request, timezone),
@@ -47,3 +58,52 @@ async def search_messages(
         raise
     health.up("search")
     return Response(found.page.hits, headers=_headers(request, found))
+
+
+def _query(request: Request[Any, Any, Any], timezone: ZoneInfo) -> SearchQuery:
+    q = request.query_params.get("q") or ""
+    if len(q) > Q_MAX_CHARACTERS:
+        raise Invalid("q", f"at most {Q_MAX_CHARACTERS:,} characters")
+    given = {name: request.query_params.getall(name, []) for name in PARAMETERS}
+    try:
+        query = with_parameters(parse_query(q, timezone), given, timezone)
+    except BadParameter as error:
+        raise Invalid(error.field, error.message) from error
+    if asks_for_nothing(query):
+        raise Invalid("q", "give words or an operator such as from:, in:, mentions:, has:, before:, after:")
+    return query
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LIMIT_DEFAULT
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= LIMIT_MAX:
+        raise Invalid("limit", f"a whole number from 1 to {LIMIT_MAX}")
+    return int(text)
+
+
+def _token(request: Request[Any, Any, Any]) -> ConsistencyToken | None:
+    header = request.headers.get("Consistency-Token")
+    if header is None:
+        return None
+    try:
+        return decode_token(header)
+    except ValueError as error:
+        raise Invalid("Consistency-Token", str(error)) from error
+
+
+def _wait_s(request: Request[Any, Any, Any]) -> float:
+    """Read `Prefer: wait=SECONDS` (RFC 7240); other preferences and malformed ones are ignored."""
+    asked = _WAIT.search(request.headers.get("Prefer", ""))
+    return min(float(asked[1]), WAIT_MAX_S) if asked else WAIT_DEFAULT_S
+
+
+def _headers(request: Request[Any, Any, Any], found: Found) -> dict[str, str]:
+    headers = {"Total-Count": str(found.page.total)}
+    if found.page.cursor is not None:
+        asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        query = urlencode([*asked, ("cursor", found.page.cursor)])
+        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    if found.complete is not None:
+        headers["Search-Complete"] = "true" if found.complete else "false"
+    return headers
