@@ -68,7 +68,7 @@ def record(topic: Topic, key: str, value: str | None = "", headers: Headers = ()
 
 def texts(records: Sequence[Record]) -> list[str]:
     """Return the values of records, as text."""
-    return ["" if record.value is None else record.value.decode() for record in records]
+    return ["" if record.value is None else record.value.decode(errors="replace") for record in records]
 
 
 def after(records: Sequence[Record]) -> dict[TopicPartition, int]:
