@@ -16,7 +16,7 @@ from backbone.probes import probe
 from backbone.search import SearchIndex
 from backend.api.messages import WriteSide, delete_message, edit_message, post_message, read_message
 from backend.api.problems import EXCEPTION_HANDLERS
-from backend.api.search import search_messages
+from backend.api.search import ReadSide, search_messages
 from backend.commands.executor import CommandExecutor
 from schemas.messages import BODY_MAX_BYTES
 
@@ -30,7 +30,6 @@ def create_app(
     timezone: str,
 ) -> Litestar:
     """Return the app over ports that are open; it starts and stops none of them."""
-    write_side = WriteSide(executor, clock)
 
     @get(["/health/live", "/health/ready", "/metrics"], include_in_schema=False, sync_to_thread=False)
     def probes(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -40,11 +39,9 @@ def create_app(
         return Response(body, status_code=status, media_type=content_type)
 
     values: Mapping[str, object] = {
-        "write_side": write_side,
+        "write_side": WriteSide(executor, clock),
+        "read_side": ReadSide(database, index, health, ZoneInfo(timezone)),
         "database": database,
-        "index": index,
-        "health": health,
-        "timezone": ZoneInfo(timezone),
     }
     return Litestar(
         route_handlers=[post_message, read_message, edit_message, delete_message, search_messages, probes],

@@ -103,6 +103,8 @@ def invalid_input(_request: Request[Any, Any, Any], error: ValidationException) 
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """Answer what the framework refused: unknown routes, methods, bodies that are too large or no JSON."""
     status = error.status_code
+    if status >= 500:
+        return unexpected(request, error)
     match status:
         case 404:
             detail = "there is no such route"

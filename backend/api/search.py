@@ -1,6 +1,7 @@
 """The search route: parameters in, the bare array of hits out, everything else in headers."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -33,18 +34,25 @@ Q_MAX_CHARACTERS = 2_000
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 
 
+@dataclass(frozen=True)
+class ReadSide:
+    """What the search works with; `timezone` is that of the dates in queries."""
+
+    database: Database
+    index: SearchIndex
+    health: Health
+    timezone: ZoneInfo
+
+
 @get("/messages/search", summary="Search messages")
 async def search_messages(
     request: Request[Any, Any, Any],
-    database: NamedDependency[Database],
-    index: NamedDependency[SearchIndex],
-    health: NamedDependency[Health],
-    timezone: NamedDependency[ZoneInfo],
+    read_side: NamedDependency[ReadSide],
 ) -> Response[tuple[Hit, ...]]:
     """Return the hits that the searcher may see, as Elasticsearch writes them; totals in headers."""
     parameters = request.query_params
     search = Search(
-        query=_query(request, timezone),
+        query=_query(request, read_side.timezone),
         searcher_id=reader_of(request),
         limit=_limit(parameters.get("limit")),
         cursor=parameters.get("cursor") or None,
@@ -52,11 +60,11 @@ async def search_messages(
         wait_s=_wait_s(request),
     )
     try:
-        found = await find_messages(index, database, search)
+        found = await find_messages(read_side.index, read_side.database, search)
     except Unavailable as error:
-        health.down(error.dependency, error.detail)
+        read_side.health.down(error.dependency, error.detail)
         raise
-    health.up("search")
+    read_side.health.up("search")
     return Response(found.page.hits, headers=_headers(request, found))
 
 
