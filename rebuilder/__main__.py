@@ -1,0 +1,68 @@
+"""`maeari rebuild TARGET`: wiring only. Settings in, the report out, an exit code back."""
+
+import sys
+
+from backbone.errors import SetupError
+from backbone.settings import Settings
+from backbone.wiring import Ports, open_ports
+from rebuilder.progress import shown_progress
+from rebuilder.report import Report, Source
+from rebuilder.search import rebuild_search
+from rebuilder.sole import AlreadyRunning, as_the_only_one
+from schemas.events import encode
+
+DONE, FAILED = 0, 1
+DEFAULT_SOURCE: Source = "both"
+
+
+async def run(
+    settings: Settings,
+    target: str,
+    source: str | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
+    keep: bool = False,
+) -> int:
+    """Rebuild a store out of the log; return the exit code.
+
+    The report goes to stdout, progress and the reason of a refusal to stderr. Raises SetupError or
+    Unavailable, whose texts are one line.
+    """
+    if target != "search":
+        raise SetupError(f"rebuild {target} is not supported by this version yet; only search is")
+    checked = _source(source)
+    async with open_ports(settings) as ports:
+        try:
+            report = await _rebuild_search(ports, checked, dry_run, keep)
+        except AlreadyRunning as error:
+            sys.stderr.write(f"maeari: {error}\n")
+            return FAILED
+    sys.stdout.write(
+        encode(report).decode() + "\n" if as_json else "".join(f"{line}\n" for line in report.lines())
+    )
+    if as_json and report.outcome == "refused":
+        sys.stderr.write(f"maeari: rebuild search refused: {report.reason}\n")
+    return report.exit_code
+
+
+async def _rebuild_search(ports: Ports, source: Source, dry_run: bool, keep: bool) -> Report:
+    with shown_progress() as progress:
+
+        async def work() -> Report:
+            return await rebuild_search(ports.eventlog, ports.search, source, dry_run, progress, keep)
+
+        if dry_run:
+            return await work()
+        return await as_the_only_one(ports.database, "rebuild search", work)
+
+
+def _source(source: str | None) -> Source:
+    match source:
+        case None:
+            return DEFAULT_SOURCE
+        case "state" | "events" | "both":
+            return source
+        case "archive":
+            raise SetupError("--from archive is not supported by this version yet; use state, events or both")
+        case _:
+            raise SetupError(f"--from {source!r} is not one of state, events, both")

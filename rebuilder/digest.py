@@ -1,0 +1,102 @@
+"""Digests: whether two stores hold the same messages, channel by channel, without holding their text.
+
+A message's hash covers everything that the search index keeps of it, in one canonical encoding; a
+channel's digest is the sum of its messages' hashes, so that it does not depend on any order and a
+newer version of a message replaces the older one in it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from schemas.documents import SearchDocument
+
+_HASH_BYTES = 16
+_MODULUS = 1 << (8 * _HASH_BYTES)
+_encoder = msgspec.json.Encoder()
+
+
+def canonical(message_id: str, document: SearchDocument) -> bytes:
+    """Return the encoding that is hashed; of a deleted message only what a deletion keeps."""
+    identity = (message_id, document.channel, document.author, document.sequence, document.version)
+    if document.deleted:
+        return _encoder.encode((*identity, True))
+    return _encoder.encode(
+        (
+            *identity,
+            False,
+            document.private,
+            document.content,
+            document.mentions,
+            document.has_attachment,
+            document.parent_id,
+            document.created_at,
+            document.updated_at,
+        )
+    )
+
+
+def message_hash(message_id: str, document: SearchDocument) -> int:
+    """Return the 128-bit hash of a message in one version."""
+    digest = hashlib.blake2b(canonical(message_id, document), digest_size=_HASH_BYTES)
+    return int.from_bytes(digest.digest())
+
+
+@dataclass(slots=True)
+class ChannelDigest:
+    """One channel's messages: how many, how many of them deleted, and the sum of their hashes."""
+
+    messages: int = 0
+    deleted: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.messages}-{self.deleted}-{self.total:0{2 * _HASH_BYTES}x}"
+
+
+class Digests:
+    """The digests of a store's channels; equal when the stores hold the same."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, ChannelDigest] = {}
+
+    def add(self, channel: str, hashed: int, deleted: bool) -> None:
+        """Count a message in."""
+        digest = self._channels.setdefault(channel, ChannelDigest())
+        digest.messages += 1
+        digest.deleted += deleted
+        digest.total = (digest.total + hashed) % _MODULUS
+
+    def remove(self, channel: str, hashed: int, deleted: bool) -> None:
+        """Take out a message that was counted in."""
+        digest = self._channels[channel]
+        digest.messages -= 1
+        digest.deleted -= deleted
+        digest.total = (digest.total - hashed) % _MODULUS
+
+    def as_text(self) -> dict[str, str]:
+        """Return each channel's digest as text, channels in order."""
+        return {channel: str(self._channels[channel]) for channel in sorted(self._channels)}
+
+    def differing(self, other: "Digests") -> list[str]:
+        """Return the channels that are not the same in both."""
+        nothing = ChannelDigest()
+        every = self._channels.keys() | other._channels.keys()
+        return sorted(
+            channel
+            for channel in every
+            if self._channels.get(channel, nothing) != other._channels.get(channel, nothing)
+        )
+
+    @property
+    def channels(self) -> int:
+        return len(self._channels)
+
+    @property
+    def messages(self) -> int:
+        return sum(digest.messages for digest in self._channels.values())
+
+    @property
+    def deleted(self) -> int:
+        return sum(digest.deleted for digest in self._channels.values())

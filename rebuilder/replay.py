@@ -1,0 +1,112 @@
+"""The replay: reads topics from where a reader stands up to given offsets, folds and stores what is newest.
+
+Guarantees: positions reach the given offsets before it returns; memory is bounded by one batch; a
+record that cannot be read or applied is named and never passed over in silence.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+
+from msgspec import DecodeError
+
+from backbone.errors import Unavailable
+from backbone.eventlog import DEPENDENCY, Reader, Record, TopicPartition
+from backbone.search import ItemFailure
+from indexer.projection import document_of_event, document_of_state
+from rebuilder.fold import Fold, Taken
+from rebuilder.patience import patiently
+from rebuilder.progress import Progress
+from rebuilder.report import Problem
+from schemas.documents import IndexedDocument
+from schemas.events import decode_message_event
+from schemas.states import decode_state
+from schemas.topics import MESSAGES_STATE
+
+Put = Callable[[Sequence[IndexedDocument]], Awaitable[list[ItemFailure]]]
+Offsets = Mapping[TopicPartition, int]
+
+BATCH_RECORDS = 500
+PROBLEMS_NAMED = 20
+_STUCK_S = 60.0
+
+
+class Replay:
+    """One pass over the log; `put` stores documents, in a dry run nowhere."""
+
+    def __init__(self, put: Put, progress: Progress) -> None:
+        self.fold = Fold()
+        self.records: Counter[str] = Counter()
+        self.applied = 0
+        self.problems: list[Problem] = []
+        self.problem_count = 0
+        self._put = put
+        self._progress = progress
+
+    async def read_to(self, reader: Reader, ends: Offsets, step: str) -> None:
+        """Read until the reader's positions have reached `ends`. Raises Unavailable."""
+        missing = _missing(reader, ends)
+        self._progress.step(step, missing)
+        moved_at = time.monotonic()
+        while missing:
+            records = await patiently(partial(reader.read, BATCH_RECORDS, 1.0))
+            await self._apply(records)
+            left = _missing(reader, ends)
+            self._progress.advance(missing - left)
+            if left < missing or records:
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > _STUCK_S:
+                raise Unavailable(DEPENDENCY, f"{left} records are still to be read, and none came")
+            missing = left
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        newest: dict[str, tuple[Record, IndexedDocument]] = {}
+        for record in records:
+            self.records[record.topic] += 1
+            indexed = self._document_of(record)
+            if indexed is not None and self._is_newest(record, indexed):
+                newest[indexed.message_id] = (record, indexed)
+        if not newest:
+            return
+        documents = [indexed for _, indexed in newest.values()]
+        failures = await patiently(partial(self._put, documents))
+        self.applied += len(documents) - len(failures)
+        for failure in failures:
+            record, _ = newest[failure.message_id]
+            self._note(record, f"the index refused it: {failure.reason}")
+
+    def _document_of(self, record: Record) -> IndexedDocument | None:
+        of_state = record.topic == MESSAGES_STATE.name
+        if of_state and record.value is None:
+            # A tombstone: the message was deleted longer ago than anything is replayed.
+            return None
+        value = record.value or b""
+        try:
+            if of_state:
+                return document_of_state(decode_state(value))
+            return document_of_event(decode_message_event(value))
+        except DecodeError as error:
+            self._note(record, f"cannot be read: {error}")
+            return None
+
+    def _is_newest(self, record: Record, indexed: IndexedDocument) -> bool:
+        taken = self.fold.take(indexed)
+        if taken is Taken.CONTRADICTION:
+            message_id, document = indexed
+            self._note(
+                record, f"{message_id} version {document.version} reads otherwise in an earlier record"
+            )
+        return taken is Taken.NEWER
+
+    def _note(self, record: Record, reason: str) -> None:
+        self.problem_count += 1
+        if len(self.problems) < PROBLEMS_NAMED:
+            self.problems.append(
+                Problem(topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
+            )
+
+
+def _missing(reader: Reader, ends: Offsets) -> int:
+    positions = reader.positions()
+    return sum(max(0, end - positions.get(partition, 0)) for partition, end in ends.items())

@@ -1,0 +1,84 @@
+"""What a rebuild did, or would do: for people as lines, for programs as JSON."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+Source = Literal["state", "events", "both"]
+Outcome = Literal["swapped", "refused", "dry run"]
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that cannot be read or applied, and where it lies."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}: {self.reason}"
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """`records` were read, `applied` of them stored as the newest of their message at that point."""
+
+    records: int
+    applied: int
+    messages: int
+    deleted: int
+    channels: int
+    differing_channels: int
+    problems: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it; `offsets` are the next to read, by topic, one a partition.
+
+    `differing_channels` names the first channels in which an index differs from the log: the new index,
+    which is then refused, or in a dry run the live one. `problems` names the first problems.
+    """
+
+    target: str = "search"
+    source: Source
+    outcome: Outcome
+    reason: str | None = None
+    index_before: str | None = None
+    index: str | None = None
+    dropped: tuple[str, ...] = ()
+    offsets: dict[str, list[int]]
+    counts: Counts
+    digests: dict[str, str]
+    differing_channels: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """1 where the swap was refused, or would be."""
+        return 1 if self.outcome == "refused" or self.counts.problems else 0
+
+    def lines(self) -> Iterator[str]:
+        """Yield what people read."""
+        counts = self.counts
+        yield (
+            f"read {counts.records:,} records: {counts.messages:,} messages "
+            f"({counts.deleted:,} deleted) in {counts.channels:,} channels, {self.seconds:.1f} s"
+        )
+        for problem in self.problems:
+            yield f"  {problem}"
+        if counts.problems > len(self.problems):
+            yield f"  and {counts.problems - len(self.problems):,} more"
+        yield self._result()
+
+    def _result(self) -> str:
+        match self.outcome:
+            case "swapped":
+                dropped = f", dropped {', '.join(self.dropped)}" if self.dropped else ""
+                return f"swapped {self.index_before or 'no index'} for {self.index}{dropped}"
+            case "refused":
+                return f"refused, {self.index_before or 'no index'} stays: {self.reason}"
+            case "dry run":
+                where = f"{self.counts.differing_channels:,} channels of {self.index_before or 'no index'}"
+                return f"dry run, nothing changed: {where} differ from the log"
