@@ -167,9 +167,9 @@ class ElasticsearchIndex:
             point, values = place.point_in_time, list(place.values)
         try:
             answer = await self._hits(clause, BY_RELEVANCE, limit + 1, values, point)
-        except (Absent, NotUnderstood) as error:
-            if place is None:
-                raise
+        except Absent as error:
+            raise CursorExpired("the index under the point in time is gone") from error
+        except NotUnderstood as error:
             raise CursorInvalid("the cursor holds no point in time of this server") from error
         point = answer["pit_id"]
         found = page(answer, limit, lambda last: seal(query, msgspec.convert((point, last), AfterScore)))
@@ -225,10 +225,10 @@ class ElasticsearchIndex:
         client = self._opened.options(request_timeout=timeout_s)
         try:
             answer = await client.perform_request(method, path, headers=headers, body=body)
-        except ApiError as error:
-            raise refusal(error.status_code, error.body, self._alias) from error
         except UnsupportedProductError as error:
             raise Unavailable(DEPENDENCY, f"what answers at {self._place} is not Elasticsearch") from error
+        except ApiError as error:
+            raise refusal(error.status_code, error.body, self._alias) from error
         except TransportError as error:
             raise Unavailable(DEPENDENCY, f"{self._place}: {_trouble(error)}") from error
         return answer.body
