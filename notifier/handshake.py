@@ -59,13 +59,13 @@ def read_caller(target: str) -> Caller:
     return Caller(user_id, _after(query.get("after")))
 
 
-def check_origin(origin: str | None, allowed: Sequence[str]) -> None:
-    """Refuse pages of other sites: browsers say where a page is from, and send no one's consent with it.
+def check_origin(origin: str, allowed: Sequence[str]) -> None:
+    """Refuse pages of other sites: a browser connects for any page, but says in `Origin` whose it is.
 
-    Where no origins are set, those of this machine are allowed: the port is bound to loopback, and a
-    name that merely resolves to it may belong to anyone. Raises Refused.
+    Programs send none. Where no origins are set, pages of this machine are allowed: the port is bound to
+    loopback, and a name that merely resolves to it may belong to anyone. Raises Refused.
     """
-    if origin is None or "*" in allowed or origin in allowed:
+    if "*" in allowed or origin in allowed:
         return
     try:
         host = urlsplit(origin).hostname

@@ -3,6 +3,7 @@
 Guarantees: the client gets every entry of its inbox after the number it resumes at, in order, once
 per socket: the session sends what it reads from the inbox after the last number sent, and wake-ups
 only say when to look. It subscribes to wake-ups before it looks for the first time.
+Subscriptions to channels are not served yet: they are refused with an error frame, `unsupported`.
 """
 
 import asyncio

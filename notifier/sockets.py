@@ -71,7 +71,8 @@ class SocketServer:
             await self._restart(connection)
             return
         try:
-            check_origin(connection.request.headers.get("Origin"), self._allowed_origins)
+            for origin in connection.request.headers.get_all("Origin"):
+                check_origin(origin, self._allowed_origins)
             caller = read_caller(connection.request.path)
         except Refused as refused:
             log.info("socket_refused", code=refused.code, reason=refused.reason)

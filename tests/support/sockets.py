@@ -107,11 +107,11 @@ class Node:
 
 @asynccontextmanager
 async def node(
-    database: Database, *, hub: Hub | None = None, limits: Limits | None = None, origins: tuple[str, ...] = ()
+    database: Database, *, mailbox: Mailbox | None = None, limits: Limits | None = None
 ) -> AsyncIterator[Node]:
     """Serve sockets on a free port."""
-    hub = hub or Hub()
-    server = SocketServer(Mailbox(database, SystemClock()), hub, origins, limits)
+    hub = Hub()
+    server = SocketServer(mailbox or Mailbox(database, SystemClock()), hub, limits=limits)
     with bind("127.0.0.1", 0, "MAEARI_WEBSOCKET_PORT") as listener:
         await server.start(listener)
         try:

@@ -12,10 +12,11 @@ from websockets.exceptions import InvalidStatus
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.database.migrations import migrate
-from backbone.errors import SetupError
+from backbone.errors import SetupError, Unavailable
 from backbone.http import bind
 from notifier.handshake import Refused, check_origin
 from notifier.inbox import Inbox
+from notifier.mailbox import EntryFrame, Mailbox, Standing
 from notifier.session import Limits
 from schemas.frames import SUBPROTOCOL, Ack, ErrorFrame, Hello, NotificationFrame, Read, Subscribe
 from tests.support.messaging import Talk
@@ -227,6 +228,48 @@ def _connect_and_read_nothing(port: int) -> socket.socket:
     return raw
 
 
+class FailingMailbox(Mailbox):
+    """A mailbox whose database is away for as long as `away` is set."""
+
+    away = False
+
+    async def standing(self, user_id: str) -> Standing:
+        self._check()
+        return await super().standing(user_id)
+
+    async def after(self, user_id: str, seq: int, limit: int) -> tuple[Standing, list[EntryFrame]]:
+        self._check()
+        return await super().after(user_id, seq, limit)
+
+    async def mark_read(self, user_id: str, up_to: int) -> int:
+        self._check()
+        return await super().mark_read(user_id, up_to)
+
+    def _check(self) -> None:
+        if self.away:
+            raise Unavailable("database", "away")
+
+
+async def test_a_database_that_is_away_loses_nothing(database: Database) -> None:
+    """Who is connected stays and gets the rest later; who comes meanwhile is told to come again."""
+    mailbox = FailingMailbox(database, SystemClock())
+    async with (
+        node(database, mailbox=mailbox, limits=Limits(retry_s=0.01)) as served,
+        served.connected("bora", 0) as client,
+    ):
+        await client.hello()
+        mailbox.away = True
+        await mention(served, "bora", "하나")
+        await client.say(Read(up_to=1))
+        frame = await client.frame()
+        assert isinstance(frame, ErrorFrame)
+        assert frame.code == "unavailable"
+        async with served.connected("bora") as late:
+            assert await late.close_code() == 1012
+        mailbox.away = False
+        assert await client.seqs(1) == [1]
+
+
 @pytest.mark.parametrize("origin", ["http://localhost:8000", "http://127.0.0.1", "https://[::1]:3000"])
 async def test_pages_of_this_machine_may_connect(server: Node, origin: str) -> None:
     """Without MAEARI_ALLOWED_ORIGINS a page that this machine serves is let in."""
@@ -244,9 +287,8 @@ async def test_pages_of_other_sites_may_not(server: Node, origin: str) -> None:
 
 
 def test_only_the_origins_that_are_set_may_connect() -> None:
-    """With MAEARI_ALLOWED_ORIGINS, those alone are let in; programs, which have no origin, always."""
+    """With MAEARI_ALLOWED_ORIGINS, those alone are let in."""
     allowed = ("https://chat.example",)
-    check_origin(None, allowed)
     check_origin("https://chat.example", allowed)
     for origin in ("http://chat.example", "https://chat.example:444", "http://localhost"):
         with pytest.raises(Refused):
