@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from deploy.stack import kafka_protocol
 from deploy.stack.errors import StackError, UsageError
 from deploy.stack.process import wait_until
 from deploy.stack.progress import say
-from deploy.stack.settings import Settings, require_space
+from deploy.stack.settings import DEFAULT_ROOT, Settings, require_space
 
 COMPOSE = Path(__file__).parents[2] / "compose.yaml"
 ANSWER_TIMEOUT_S = 10.0
@@ -117,7 +118,8 @@ class DockerStack:
             raise StackError("Kafka does not answer: see `python3 -m deploy.stack logs`")
 
     def _compose(self, *arguments: str) -> str:
-        command = ["docker", "compose", "--file", str(COMPOSE), "--profile", "three", *arguments]
+        command = ["docker", "compose", "--project-name", self._project(), "--file", str(COMPOSE)]
+        command += ["--profile", "three", *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=os.environ | self._variables()
         )
@@ -125,6 +127,12 @@ class DockerStack:
             shown = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
             raise StackError(f"docker compose {arguments[0]} failed: {shown[-1].strip()}")
         return done.stdout
+
+    def _project(self) -> str:
+        """compose.yaml's own name for the default folder; another folder is another stack."""
+        if self._settings.root == DEFAULT_ROOT.expanduser():
+            return "maeari-stack"
+        return "maeari-stack-" + hashlib.sha256(str(self._settings.root).encode()).hexdigest()[:8]
 
     def _variables(self) -> dict[str, str]:
         """What compose.yaml interpolates."""

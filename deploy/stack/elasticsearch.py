@@ -19,10 +19,10 @@ from deploy.stack.errors import StackError
 from deploy.stack.java import POM, Java, find_java, resolve
 from deploy.stack.process import (
     ServerProcess,
+    reason,
     require_free_port,
     resident_mebibytes,
     run_tool,
-    tail,
     wait_until,
 )
 from deploy.stack.progress import say
@@ -211,10 +211,7 @@ class Elasticsearch:
             connection.close()
 
     def _fail(self, what: str) -> NoReturn:
-        lines = tail(self._log, 200)
-        errors = [line for line in lines if "ERROR" in line or "fatal exception" in line]
-        reason = f": {errors[0][:300]}" if errors else ""
-        raise StackError(f"Elasticsearch {what}{reason} (see {self._log})")
+        raise StackError(f"Elasticsearch {what}{reason(self._log)} (see {self._log})")
 
 
 CONFIGURATION = """\

@@ -23,10 +23,10 @@ from deploy.stack.java import Java, fetch_java, find_java, resolve
 from deploy.stack.kafka_configuration import LOGGING, properties
 from deploy.stack.process import (
     ServerProcess,
+    reason,
     require_free_port,
     resident_mebibytes,
     run_tool,
-    tail,
     wait_until,
 )
 from deploy.stack.progress import say
@@ -226,6 +226,4 @@ class Kafka:
 
     def _fail(self, broker: int, what: str) -> NoReturn:
         log = self._log(broker)
-        errors = [line for line in tail(log, 80) if "ERROR" in line or "Exception" in line]
-        reason = f": {errors[0][:300]}" if errors else ""
-        raise StackError(f"Kafka broker {broker} {what}{reason} (see {log})")
+        raise StackError(f"Kafka broker {broker} {what}{reason(log)} (see {log})")

@@ -22,11 +22,11 @@ from deploy.stack.account import unprivileged
 from deploy.stack.errors import StackError
 from deploy.stack.process import (
     ServerProcess,
+    reason,
     require_free_port,
     resident_mebibytes,
     rotate,
     run_tool,
-    tail,
     wait_until,
 )
 from deploy.stack.progress import say
@@ -183,10 +183,7 @@ class Postgres:
             self._fail("could not create its data folder")
 
     def _fail(self, what: str) -> NoReturn:
-        lines = tail(self._log, 40)
-        errors = [line for line in lines if re.search("FATAL|PANIC|[Ee]rror:", line)]
-        reason = f": {errors[-1][:300]}" if errors else ""
-        raise StackError(f"PostgreSQL {what}{reason} (see {self._log})")
+        raise StackError(f"PostgreSQL {what}{reason(self._log)} (see {self._log})")
 
 
 def _folders() -> Iterator[Path]:

@@ -8,6 +8,7 @@ the pid file itself before it becomes the server, so a killed command leaves no 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,10 @@ from deploy.stack.settings import HOST
 STOP_TIMEOUT_S = 30.0
 LAUNCH_TIMEOUT_S = 10.0
 POLL_S = 0.1
+PROC = Path("/proc")  # Linux has it; elsewhere `ps` is asked
+START_LINE = "---- start ----"
+# The lines that say most about a server that would not start, best first.
+TELLING = (r"^Caused by: ", r"^[\w.$]+(Exception|Error): ", r"PANIC|FATAL", r"ERROR|[Ee]rror:")
 # The shell records its own pid and is replaced by the server.
 LAUNCH = 'echo $$ >"$1.new" && mv "$1.new" "$1" && shift && exec "$@"'
 
@@ -55,6 +60,8 @@ class ServerProcess:
         rotate(log)
         self.pid_file.unlink(missing_ok=True)
         with log.open("ab") as output:
+            output.write(START_LINE.encode() + b"\n")
+            output.flush()
             child = subprocess.Popen(
                 ["/bin/sh", "-c", LAUNCH, "sh", str(self.pid_file), *account.prefix, *command],
                 stdin=subprocess.DEVNULL,
@@ -116,9 +123,9 @@ def run_tool(
 
 def command_line(pid: int) -> str:
     """The process's command line; empty when there is no such process, or only its zombie."""
-    if Path("/proc/self/cmdline").exists():
+    if (PROC / "self" / "cmdline").exists():
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except (OSError, UnicodeDecodeError):
             return ""
     shown = subprocess.run(
@@ -129,7 +136,7 @@ def command_line(pid: int) -> str:
 
 def resident_mebibytes(pid: int) -> int:
     """Memory held by the process, for `status`; 0 when it cannot be told."""
-    shown = Path(f"/proc/{pid}/statm")
+    shown = PROC / str(pid) / "statm"
     try:
         if shown.exists():
             return int(shown.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
@@ -184,6 +191,18 @@ def tail(path: Path, lines: int) -> list[str]:
             return [line.rstrip("\n") for line in deque(text, maxlen=lines)]
     except OSError:
         return []
+
+
+def reason(log: Path) -> str:
+    """ ": " and the most telling line since the last start, to be put into a message, or nothing."""
+    lines = tail(log, 500)
+    starts = [number for number, line in enumerate(lines) if line == START_LINE]
+    lines = lines[starts[-1] :] if starts else lines
+    for pattern in TELLING:
+        for line in reversed(lines):
+            if re.search(pattern, line):
+                return f": {line.strip()[:300]}"
+    return ""
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

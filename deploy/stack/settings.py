@@ -21,6 +21,7 @@ HOST = "127.0.0.1"
 KAFKA_VERSION = "4.3.1"
 ELASTICSEARCH_VERSION = "9.5.3"
 MAX_BROKERS = 3
+DEFAULT_ROOT = Path("~/.cache/maeari/stack")
 # For root where the servers need another account, which root's home must not be opened to.
 SHARED_ROOT = Path("/var/lib/maeari-stack")
 # Controllers, and Elasticsearch's own transport, listen this far above the client's port.
@@ -72,7 +73,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 def _root(environ: Mapping[str, str]) -> Path:
     given = environ.get("MAEARI_STACK_DIR")
     try:
-        root = Path(given or "~/.cache/maeari/stack").expanduser().absolute()
+        root = Path(given or DEFAULT_ROOT).expanduser().absolute()
     except RuntimeError:
         raise UsageError("no home folder found: set MAEARI_STACK_DIR to a folder of your own") from None
     if not given and unprivileged().closed(root.parents):

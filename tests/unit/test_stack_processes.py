@@ -1,6 +1,7 @@
 """What the stack does with processes, ports, runtimes and half-done work, on stand-ins of the servers."""
 
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -18,7 +19,15 @@ from deploy.stack.account import OWN
 from deploy.stack.docker import DockerStack, docker_answers
 from deploy.stack.errors import StackError
 from deploy.stack.kafka import Kafka
-from deploy.stack.process import ServerProcess, require_free_port, tail, wait_until
+from deploy.stack.process import (
+    START_LINE,
+    ServerProcess,
+    reason,
+    require_free_port,
+    resident_mebibytes,
+    tail,
+    wait_until,
+)
 from deploy.stack.settings import Settings
 
 SLEEPER = "import signal, sys; print('up', flush=True); signal.pause()"
@@ -61,6 +70,19 @@ def test_a_killed_server_is_seen_to_be_down(server: ServerProcess, tmp_path: Pat
     assert wait_until(lambda: server.pid() is None, timeout_s=5)
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="no ps on this machine")
+def test_without_proc_the_same_is_asked_of_ps(
+    server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS has no /proc: a living server is known, a dead one is not."""
+    monkeypatch.setattr("deploy.stack.process.PROC", tmp_path / "none")
+    pid = spawn(server, tmp_path)
+
+    assert resident_mebibytes(pid) > 0
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: server.pid() is None, timeout_s=5)
+
+
 def test_a_reused_pid_is_never_signalled(server: ServerProcess) -> None:
     """A pid file that names some other process is stale: it goes, the process stays."""
     bystander = subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.DEVNULL)
@@ -92,6 +114,18 @@ def test_a_taken_port_names_the_setting() -> None:
         port = other.getsockname()[1]
         with pytest.raises(StackError, match=f"port {port} is taken .* set MAEARI_STACK_KAFKA_PORT"):
             require_free_port(port, "Kafka", "MAEARI_STACK_KAFKA_PORT")
+
+
+def test_the_reason_is_the_last_starts_own(tmp_path: Path) -> None:
+    """An error of an earlier start explains nothing, and a cause says more than its consequences."""
+    log = tmp_path / "log"
+    log.write_text(
+        f"FATAL: long ago\n{START_LINE}\nERROR giving up\njava.io.IOException: disk full\n\tat x\n"
+    )
+
+    assert reason(log) == ": java.io.IOException: disk full"
+    log.write_text(f"FATAL: long ago\n{START_LINE}\nall is well\n")
+    assert reason(log) == ""
 
 
 def test_the_tail_of_a_missing_log_is_empty(tmp_path: Path) -> None:
