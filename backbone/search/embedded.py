@@ -234,13 +234,16 @@ def _rows(documents: Sequence[IndexedDocument]) -> tuple[list[_Row], list[ItemFa
 def _row(message_id: str, document: SearchDocument) -> _Row:
     """Analyse a document. Raises ValueError when a moment is none, or a text none."""
     found = [] if document.deleted else tokens(document.content)
+    created_at_ms, _ = (
+        None if moment is None else parse_ms(moment) for moment in (document.created_at, document.updated_at)
+    )
     columns = (
         message_id,
         document.version,
         document.author,
         document.channel,
         document.sequence,
-        None if document.created_at is None else parse_ms(document.created_at),
+        created_at_ms,
         _encoder.encode(document.mentions).decode(),
         document.has_attachment,
         document.private,
