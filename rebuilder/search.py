@@ -167,11 +167,11 @@ class _Rebuild:
         scanned = await self._scan(index)
         self._differing = tuple(self._replay.fold.digests.differing(scanned))
         if self._differing:
-            raise NotProven(f"{index} differs from the log in {len(self._differing):,} channels")
+            raise NotProven(f"{index} differs from the log; channels that differ: {len(self._differing):,}")
 
     def _check_problems(self) -> None:
         if self._replay.problem_count:
-            raise NotProven(f"{self._replay.problem_count:,} records cannot be read or applied")
+            raise NotProven(f"records that cannot be read or applied: {self._replay.problem_count:,}")
 
     async def _scan(self, index: str) -> Digests:
         self._progress.step(f"check {index}", self._replay.fold.digests.messages)

@@ -190,7 +190,7 @@ async def test_a_document_that_the_index_refuses_is_named(platform: Platform) ->
 
 async def test_a_search_notices_nothing(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given searches without a pause during two rebuilds, each finds every message and none fails."""
-    monkeypatch.undo()
+    monkeypatch.setattr(rebuilder_search, "DROP_GRACE_S", 0.5)
     made = history(9, messages=60)
     await platform.tell(made.events)
     await platform.index_everything()

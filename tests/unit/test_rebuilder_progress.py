@@ -24,7 +24,7 @@ def report(outcome: Outcome, problems: int = 0) -> Report:
     return Report(
         source="both",
         outcome=outcome,
-        reason="3 records cannot be read or applied" if outcome == "refused" else None,
+        reason="records that cannot be read or applied: 3" if outcome == "refused" else None,
         index_before="messages-1",
         index=None if outcome == "dry run" else "messages-2",
         dropped=("messages-1",) if outcome == "swapped" else (),
@@ -86,7 +86,7 @@ class TestReport:
         assert list(report("refused", problems=3).lines())[1:] == [
             "  messages.created/1/7: cannot be read",
             "  and 2 more",
-            "refused, messages-1 stays: 3 records cannot be read or applied",
+            "refused, messages-1 stays: records that cannot be read or applied: 3",
         ]
         assert report("refused", problems=3).exit_code == 1
 

@@ -1,0 +1,183 @@
+"""The work behind `maeari rebuild`: what it prints and answers, and that there is one of it at a time."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from backbone.database.engine import Database
+from backbone.errors import SetupError, Unavailable
+from backbone.eventlog import NewRecord
+from backbone.settings import Settings
+from backbone.wiring import open_ports
+from rebuilder import search as rebuilder_search
+from rebuilder.__main__ import run
+from rebuilder.sole import as_the_only_one
+from tests.conftest import ADAPTERS
+from tests.support.database import fresh_database
+from tests.support.eventlog import dropped_topics
+from tests.support.histories import Platform, history
+from tests.support.indices import dropped_indices
+from tests.support.waiting import until
+
+
+@pytest.fixture(params=ADAPTERS)
+async def settings(
+    request: pytest.FixtureRequest, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Settings]:
+    """Settings of a platform with some messages in its log, indexed."""
+    monkeypatch.setattr(rebuilder_search, "DROP_GRACE_S", 0.0)
+    chosen: Settings = request.getfixturevalue(f"{request.param}_settings")
+    if request.param == "embedded":
+        await fill(chosen)
+        yield chosen
+        return
+    async with fresh_database(chosen.database_url, unique) as database_url:
+        own = replace(chosen, database_url=database_url)
+        async with dropped_topics(own), dropped_indices(own):
+            await fill(own)
+            yield own
+
+
+async def fill(settings: Settings) -> None:
+    async with open_ports(settings) as ports:
+        platform = Platform(ports.eventlog, ports.search)
+        await platform.set_up()
+        await platform.tell(history(1, messages=10).events)
+        await platform.index_everything()
+
+
+async def test_it_tells_people_what_it_did(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(settings, "search") == 0
+    output = capsys.readouterr()
+    alias = settings.search_alias
+    assert output.out.splitlines()[-1] == f"swapped {alias}-1 for {alias}-2, dropped {alias}-1"
+    assert "read messages.state: " in output.err, "progress goes elsewhere, as plain lines"
+
+
+async def test_its_json_is_all_that_is_on_stdout(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(settings, "search", source="events", dry_run=True, as_json=True) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["target"], report["source"], report["outcome"]) == ("search", "events", "dry run")
+    assert sum(report["offsets"]["messages.created"]) == 10
+
+
+async def test_a_refusal_is_exit_code_1_and_one_line(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_ports(settings) as ports:
+        garbage = NewRecord("messages.created", "c", "c", b"{}")
+        await Platform(ports.eventlog, ports.search).append([garbage])
+    assert await run(settings, "search", as_json=True) == 1
+    output = capsys.readouterr()
+    assert json.loads(output.out.splitlines()[-1])["problems"][0]["topic"] == "messages.created"
+    last = output.err.splitlines()[-1]
+    assert last == "maeari: rebuild search refused: records that cannot be read or applied: 1"
+
+
+async def test_a_second_rebuild_is_told_to_wait(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a rebuild under way, another one changes nothing and says so in one line; afterwards it may."""
+    database = Database(settings.database_url)
+    release, working = asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        working.set()
+        await release.wait()
+        return "done"
+
+    first = asyncio.create_task(as_the_only_one(database, "rebuild search", work))
+    await working.wait()
+    assert await run(settings, "search") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == "maeari: another rebuild search is running: wait until it has ended"
+    release.set()
+    assert await first == "done"
+    await database.close()
+    assert await run(settings, "search") == 0
+
+
+async def test_whoever_loses_its_right_is_stopped(settings: Settings) -> None:
+    """Given a server that ended the owner's session, the work is cancelled before another may begin."""
+    database = Database(settings.database_url)
+    cancelled, working = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        working.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    if database.embedded:
+        task = asyncio.create_task(as_the_only_one(database, "rebuild search", work))
+        await working.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        other = Database(settings.database_url)
+        task = asyncio.create_task(as_the_only_one(database, "rebuild search", work))
+        await working.wait()
+        await end_sessions_of_owners(other)
+        with pytest.raises(Unavailable):
+            await task
+        await other.close()
+    assert cancelled.is_set()
+    await database.close()
+
+
+async def end_sessions_of_owners(database: Database) -> None:
+    query = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+
+    async def ended() -> bool:
+        async with database.writing() as connection:
+            return bool((await connection.execute(query)).all())
+
+    await until(ended)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "line"),
+    [
+        ("database", None, "rebuild database is not supported by this version yet"),
+        ("notifications", None, "rebuild notifications is not supported by this version yet"),
+        ("search", "archive", "--from archive is not supported by this version yet"),
+        ("search", "memory", "--from 'memory' is not one of state, events, both"),
+    ],
+)
+async def test_what_it_cannot_do_it_says(
+    embedded_settings: Settings, target: str, source: str | None, line: str
+) -> None:
+    with pytest.raises(SetupError, match=line):
+        await run(embedded_settings, target, source)
+
+
+async def test_missing_topics_are_named_with_their_command(embedded_settings: Settings) -> None:
+    with pytest.raises(SetupError, match="maeari topics apply"):
+        await run(embedded_settings, "search")
+
+
+async def test_a_server_that_is_not_there_is_one_line(real_settings: Settings, tmp_path: Path) -> None:
+    """Given nothing at the log's address, it gives up in seconds and leaves no index behind."""
+    nowhere = replace(
+        real_settings,
+        eventlog_url="kafka://127.0.0.1:9",
+        database_url=f"sqlite+aiosqlite:///{tmp_path / 'database.sqlite3'}",
+    )
+    with pytest.raises(Unavailable) as caught:
+        await run(nowhere, "search")
+    assert "\n" not in str(caught.value)
+    assert "127.0.0.1:9" in str(caught.value)
+    async with open_ports(real_settings) as ports:
+        assert await ports.search.indices() == []
