@@ -1,0 +1,134 @@
+"""Processes of the product, as their users start them: ended by their own id, their log shown on failure."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.support.waiting import until
+
+# The project's own command, from the environment that runs the tests.
+MAEARI = Path(sys.executable).parent / "maeari"
+READY_WITHIN_S = 40
+END_WITHIN_S = 15
+_LOG_TAIL_LINES = 40
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of one system; each is free when it is chosen, and below the ephemeral ones."""
+
+    api: int
+    sockets: int
+    indexer: int
+    notifier: int
+
+
+def free_ports() -> Ports:
+    """Choose four ports."""
+    chosen: set[int] = set()
+    while len(chosen) < 4:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        chosen.add(port)
+    return Ports(*chosen)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where processes run: a folder without a `.env`, and nothing but these settings."""
+
+    folder: Path
+    settings: Mapping[str, str]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the variables of a process."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAEARI_")}
+        ours = {f"MAEARI_{name}": value for name, value in {**self.settings, **more}.items()}
+        return {**inherited, **ours}
+
+    async def run(self, *arguments: str) -> str:
+        """Run a command to its end; return its stdout. It must succeed."""
+        process = await asyncio.create_subprocess_exec(
+            MAEARI,
+            *arguments,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(60):
+                output, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode == 0, f"maeari {' '.join(arguments)}: {errors.decode()}"
+        return output.decode()
+
+    @asynccontextmanager
+    async def running(self, *arguments: str, probe: int, **settings: str) -> AsyncIterator[None]:
+        """Start a service, wait until its probe at the port is well, and end it with the block."""
+        log = self.folder / f"{arguments[0]}.log"
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                MAEARI,
+                *arguments,
+                cwd=self.folder,
+                env=self.environment(**settings),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            await _ready(process, probe)
+            yield
+            assert process.returncode is None, f"maeari {arguments[0]} ended by itself"
+        except BaseException:
+            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+            sys.stderr.write(f"--- the end of {log.name}\n" + "\n".join(tail) + "\n")
+            raise
+        finally:
+            await _end(process)
+        assert process.returncode == 0, f"maeari {arguments[0]} ended with {process.returncode} on SIGTERM"
+
+
+async def _ready(process: asyncio.subprocess.Process, port: int) -> None:
+    async with httpx.AsyncClient() as client:
+
+        async def well() -> bool:
+            assert process.returncode is None, "the process ended before it was ready"
+            try:
+                answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+            except httpx.TransportError:
+                return False
+            return answer.status_code == 200
+
+        await until(well, READY_WITHIN_S)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask it to stop, and kill it when it does not."""
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(END_WITHIN_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,171 @@
+"""The whole path: post, search, mention, rebuild; one process on files, several on real servers.
+
+Afterwards every store is what the fold of the log says, and a rebuilt index is the live one.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from backbone.database.tables import outbox
+from backbone.settings import Settings, read_settings
+from backbone.wiring import Ports as Stores
+from backbone.wiring import open_ports
+from schemas.topics import GROUP_INDEXER, GROUP_NOTIFIER, MESSAGE_TOPICS
+from tests.conftest import ADAPTERS
+from tests.support.database import fresh_database
+from tests.support.eventlog import dropped_topics
+from tests.support.indices import dropped_indices
+from tests.support.waiting import until
+from tests.system import stores as compare
+from tests.system.fold import Fold, expected_notifications, fold_of_log
+from tests.system.listeners import Listener, listening
+from tests.system.processes import Surroundings, free_ports
+from tests.system.scenario import MESSAGES, USERS, Player, scenario
+
+SETTLED_WITHIN_S = 60
+
+
+@pytest.fixture(params=ADAPTERS)
+async def surroundings(
+    request: pytest.FixtureRequest, tmp_path: Path, unique: str
+) -> AsyncIterator[Surroundings]:
+    """Give settings for stores of the test's own, and clean them up."""
+    ports = free_ports()
+    settings = {
+        "DATA": str(tmp_path / "data"),
+        "PORT": str(ports.api),
+        "WEBSOCKET_PORT": str(ports.sockets),
+        "LOG_FORMAT": "json",
+    }
+    if request.param == "embedded":
+        yield Surroundings(tmp_path, settings)
+        return
+    stack: Settings = request.getfixturevalue("stack")
+    own = replace(stack, topic_prefix=f"{unique}.platform", search_alias=f"{unique}-messages")
+    async with (
+        fresh_database(stack.database_url, unique) as database_url,
+        dropped_topics(own),
+        dropped_indices(own),
+    ):
+        settings |= {
+            "DATABASE_URL": database_url,
+            "EVENTLOG_URL": stack.eventlog_url,
+            "SEARCH_URL": stack.search_url,
+            "TOPIC_PREFIX": own.topic_prefix,
+            "SEARCH_ALIAS": own.search_alias,
+        }
+        yield Surroundings(tmp_path, settings)
+
+
+@asynccontextmanager
+async def system(surroundings: Surroundings) -> AsyncIterator[None]:
+    """Run the product: `maeari dev` on files, else each process by itself, set up by the commands."""
+    ports = free_ports()
+    api = int(surroundings.settings["PORT"])
+    async with AsyncExitStack() as stack:
+        if "DATABASE_URL" not in surroundings.settings:
+            await stack.enter_async_context(surroundings.running("dev", probe=api))
+        else:
+            await surroundings.run("migrate")
+            await surroundings.run("topics", "apply")
+            for name, probe in (("indexer", ports.indexer), ("notifier", ports.notifier)):
+                running = surroundings.running(name, probe=probe, METRICS_PORT=str(probe))
+                await stack.enter_async_context(running)
+            await stack.enter_async_context(surroundings.running("backend", probe=api))
+        yield
+
+
+@pytest.mark.timeout(240)
+async def test_the_whole_path(surroundings: Surroundings) -> None:
+    """200 messages, edits, deletions and mentions: every store is as the log says, each mention came once."""
+    variables = surroundings.environment()
+    settings = read_settings(variables, dotenv=None)
+    actions = scenario()
+    async with (
+        system(surroundings),
+        open_ports(settings) as stores,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", timeout=20) as client,
+        listening(settings.websocket_port, USERS) as listeners,
+    ):
+        player = Player(client)
+        await player.play(actions)
+        assert len(player.ids) == MESSAGES
+        await visible(client, player.tokens)
+
+        fold = await settled(stores)
+        assert set(fold.messages) == set(player.ids.values())
+        await compare.check_database(stores.database, fold)
+        await compare.check_states(stores.eventlog, fold)
+        await compare.check_index(stores.search, fold)
+        await compare.check_reads(client, fold)
+        await compare.check_searches(client, fold)
+        await check_mentions(stores, fold, listeners)
+        await check_rebuild(surroundings, stores, fold)
+        await compare.check_searches(client, fold)
+
+
+async def visible(client: httpx.AsyncClient, tokens: list[str]) -> None:
+    """Whoever names its last write finds it, or a newer version of it, in the search."""
+    for token in tokens[-5:]:
+        headers = {"Consistency-Token": token, "Prefer": "wait=10"}
+        answer = await client.get("/messages/search", params={"q": "배포"}, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Search-Complete"] == "true"
+
+
+async def settled(stores: Stores) -> Fold:
+    """Wait until the outbox is told and both groups have read the log to its end; return its fold."""
+
+    async def told() -> bool:
+        async with stores.database.reading() as connection:
+            return not await connection.scalar(select(func.count()).select_from(outbox))
+
+    async def consumed() -> bool:
+        for group, topics in ((GROUP_INDEXER, MESSAGE_TOPICS), (GROUP_NOTIFIER, MESSAGE_TOPICS)):
+            committed = await stores.eventlog.committed(group, topics)
+            states = await stores.eventlog.topics()
+            if any(
+                committed[partition] < states[partition.topic].end[partition.partition]
+                for partition in committed
+            ):
+                return False
+        return True
+
+    for condition in (told, consumed, told):
+        await until(condition, SETTLED_WITHIN_S)
+    return await fold_of_log(stores.eventlog)
+
+
+async def check_mentions(stores: Stores, fold: Fold, listeners: dict[str, Listener]) -> None:
+    """Every mention is in its user's inbox once, came over the open socket once, and is in the log."""
+    expected = expected_notifications(fold)
+    assert len(expected) > 100
+    assert any(each.retracted for each in expected)
+    inboxes = await compare.check_inboxes(stores.database, fold)
+    for user_id, listener in listeners.items():
+        entries = inboxes.get(user_id, [])
+        await listener.received(1 + len(entries))
+        compare.check_frames(listener.frames, entries)
+    await compare.check_notifications_told(stores.eventlog, inboxes)
+
+
+async def check_rebuild(surroundings: Surroundings, stores: Stores, fold: Fold) -> None:
+    """A rebuild by a process of its own leaves another index with the same documents behind the alias."""
+    before = await stores.search.current()
+    live = await compare.documents_of(stores.search)
+    report = json.loads(await surroundings.run("rebuild", "search", "--json"))
+    after = await stores.search.current()
+    assert (report["outcome"], report["index_before"], report["index"]) == ("swapped", before, after)
+    assert before != after
+    assert report["counts"]["messages"] == len(fold.messages)
+    assert report["counts"]["deleted"] == len(fold.deleted)
+    assert await compare.documents_of(stores.search) == live
+    await compare.check_index(stores.search, fold)
+    assert await stores.search.indices() == [after]
