@@ -17,7 +17,9 @@ from backbone.eventlog import DEPENDENCY
 from backbone.settings import KafkaSecurity
 
 ANSWER_TIMEOUT_S = 5.0
-STOP_TIMEOUT_S = 3.0
+# Longer than the 6 s in which a cluster notices that one of its brokers died.
+FAILOVER_TIMEOUT_S = 8.0
+STOP_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_MS = 15_000
 
 _REPEAT_AFTER_S = 10.0
@@ -95,6 +97,10 @@ async def stop(client: Client) -> None:
             await client.stop()
     except (TimeoutError, KafkaError, OSError) as error:
         _log.warning("kafka_client_stopped_hard", error=one_line(error))
+        # Without its connections nothing of the client goes on in the background.
+        network = getattr(client, "client", None) or getattr(client, "_client", None)
+        if network is not None:
+            await asyncio.wait((asyncio.ensure_future(network.close()),), timeout=STOP_TIMEOUT_S)
 
 
 def one_line(error: BaseException) -> str:

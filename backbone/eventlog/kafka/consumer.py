@@ -15,7 +15,14 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, Record, TopicPartition
-from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, Cluster, answering, one_line, stop
+from backbone.eventlog.kafka.connection import (
+    ANSWER_TIMEOUT_S,
+    FAILOVER_TIMEOUT_S,
+    Cluster,
+    answering,
+    one_line,
+    stop,
+)
 from backbone.eventlog.kafka.records import Names
 
 SESSION_TIMEOUT_MS = 10_000
@@ -96,7 +103,7 @@ class KafkaConsumer:
         if driver is None or not offsets:
             return
         try:
-            async with answering("commit", ANSWER_TIMEOUT_S):
+            async with answering("commit", FAILOVER_TIMEOUT_S):
                 await driver.commit(offsets)
         except Unavailable as error:
             if not isinstance(error.__cause__, CommitFailedError | IllegalStateError):
@@ -158,13 +165,14 @@ class KafkaConsumer:
         now_s = asyncio.get_running_loop().time()
         if self._driver is None or now_s - self._checked_s < CHECK_INTERVAL_S:
             return
+        before, self._standing = self._standing, {}
         if not self._driver.assignment():
             async with answering("metadata", ANSWER_TIMEOUT_S):
                 await self._driver.topics()
         lag = await self.lag()
         self._checked_s = now_s
         for place, behind in lag.items():
-            known, since_s = self._standing.get(place, (-1, now_s))
+            known, since_s = before.get(place, (-1, now_s))
             self._standing[place] = (behind, since_s if 0 < known <= behind else now_s)
         stuck = [place for place, (_, since_s) in self._standing.items() if now_s - since_s > STANDSTILL_S]
         if stuck:

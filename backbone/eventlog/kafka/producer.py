@@ -9,16 +9,22 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, NewRecord, RecordTooLarge
-from backbone.eventlog.kafka.connection import STOP_TIMEOUT_S, Cluster, answering, one_line, stop
+from backbone.eventlog.kafka.connection import (
+    FAILOVER_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    Cluster,
+    answering,
+    one_line,
+    stop,
+)
 from backbone.eventlog.topic_state import missing_message
 from schemas.topics import partition_of
 
-# Longer than the 6 s in which a cluster notices that the leader of a partition died.
-SEND_TIMEOUT_S = 8.0
+LAST_CHANCE_S = 1.0
 BATCH_BYTES = 128 * 1024
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
@@ -55,7 +61,7 @@ class KafkaProducer:
         driver = await self.open()
         pending: list[asyncio.Future[object]] = []
         try:
-            async with answering("append", SEND_TIMEOUT_S):
+            async with answering("append", FAILOVER_TIMEOUT_S):
                 if overdue := set(self._overdue):
                     await asyncio.wait(overdue)
                     self._overdue -= overdue
@@ -158,10 +164,17 @@ async def _send(
 async def _stop(driver: AIOKafkaProducer, unanswered: set[asyncio.Future[object]]) -> None:
     """Stop a driver, after a last chance for records without an answer: alone it would wait for ever."""
     if unanswered:
-        _, late = await asyncio.wait(unanswered, timeout=STOP_TIMEOUT_S)
+        _, late = await asyncio.wait(unanswered, timeout=LAST_CHANCE_S)
         if late:
             _log.warning("kafka_batches_unanswered", batches=len(late))
-            sender = driver._sender.sender_task
-            if sender is not None:
-                sender.cancel()
+            await _give_up(driver)
     await stop(driver)
+
+
+async def _give_up(driver: AIOKafkaProducer) -> None:
+    """Make aiokafka drop the batches that it would send again for ever; it has no public way for that."""
+    sender = driver._sender.sender_task
+    if sender is not None and not sender.done():
+        sender.cancel()
+        await asyncio.wait((sender,), timeout=STOP_TIMEOUT_S)
+    driver._message_accumulator.fail_all(ProducerClosed())
