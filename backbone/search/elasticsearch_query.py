@@ -4,16 +4,17 @@ Guarantees: rights and `deleted: false` are filters of every query; the text of 
 a value, never syntax.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from backbone.search import Rights, SearchQuery
-from backbone.search.analysis import is_open, tokens
+from backbone.search.analysis import Token, is_open, tokens
 
 Clause = dict[str, Any]
 
 _WORD_FIELDS = ["content^1.5", "content.english"]
 _PHRASE_FIELDS = ["content"]
-# A lone syllable stands for every pair that begins with it; there are 11,172 syllables, few of them common.
+# The server counts each term that an open phrase stands for as a clause, and allows some thousands a query.
 _OPEN_EXPANSIONS = 1_000
 
 HIGHLIGHT: Clause = {
@@ -31,12 +32,14 @@ BY_TIME: dict[str, list[Clause]] = {
 
 def bool_query(query: SearchQuery, rights: Rights) -> Clause | None:
     """Return the query, or None when its words hold nothing that can be found."""
-    must = [_text(text, _WORD_FIELDS) for text in query.words if tokens(text)]
-    must += [_text(text, _PHRASE_FIELDS) for text in query.phrases if tokens(text)]
+    texts = (*query.words, *query.phrases, *query.not_words, *query.not_phrases)
+    open_phrases = sum(is_open(found) and len(found) > 1 for found in map(tokens, texts))
+    expansions = max(1, _OPEN_EXPANSIONS // max(1, open_phrases))
+    must = _all(query.words, _WORD_FIELDS, expansions) + _all(query.phrases, _PHRASE_FIELDS, expansions)
     if (query.words or query.phrases) and not must:
         return None
-    must_not = [_text(text, _WORD_FIELDS) for text in query.not_words if tokens(text)]
-    must_not += [_text(text, _PHRASE_FIELDS) for text in query.not_phrases if tokens(text)]
+    must_not = _all(query.not_words, _WORD_FIELDS, expansions)
+    must_not += _all(query.not_phrases, _PHRASE_FIELDS, expansions)
     return {
         "bool": {
             "must": must,
@@ -46,18 +49,17 @@ def bool_query(query: SearchQuery, rights: Rights) -> Clause | None:
     }
 
 
-def _text(text: str, fields: list[str]) -> Clause:
+def _all(texts: Sequence[str], fields: list[str], expansions: int) -> list[Clause]:
+    return [_side_by_side(text, found, fields, expansions) for text in texts if (found := tokens(text))]
+
+
+def _side_by_side(text: str, found: list[Token], fields: list[str], expansions: int) -> Clause:
     """One word is a phrase too: `asyncio.gather` is two terms side by side, `완료했습니다` five."""
-    if is_open(tokens(text)):
-        return {
-            "multi_match": {
-                "query": text,
-                "type": "phrase_prefix",
-                "fields": fields,
-                "max_expansions": _OPEN_EXPANSIONS,
-            }
-        }
-    return {"multi_match": {"query": text, "type": "phrase", "fields": fields}}
+    if not is_open(found):
+        return {"multi_match": {"query": text, "type": "phrase", "fields": fields}}
+    if len(found) == 1:
+        return {"prefix": {"content": {"value": found[0].term}}}
+    return {"match_phrase_prefix": {"content": {"query": text, "max_expansions": expansions}}}
 
 
 def _visible(rights: Rights) -> list[Clause]:

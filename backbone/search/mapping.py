@@ -35,6 +35,8 @@ def _settings(between_scripts: bool) -> dict[str, Any]:
         filters["between_scripts"] = _BETWEEN_SCRIPTS
     return {
         "number_of_shards": 1,
+        # A copy where there is a second node to hold it.
+        "auto_expand_replicas": "0-1",
         # Named, it also keeps a shard refreshing that nobody searches: visible_version relies on it.
         "refresh_interval": "1s",
         "analysis": {
