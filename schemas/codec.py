@@ -18,6 +18,6 @@ def decode_with(decoder: msgspec.json.Decoder[T], data: bytes | str) -> T:
     """Decode. Raises msgspec.DecodeError (or its ValidationError), and nothing else, for bad data."""
     try:
         return decoder.decode(data)
-    except (UnicodeDecodeError, RecursionError) as error:
-        # The decoder lets these through where text is not UTF-8, or nested too deeply.
+    except (UnicodeError, RecursionError) as error:
+        # The decoder lets these through: bytes or text that are no UTF-8, and nesting deeper than the stack.
         raise msgspec.DecodeError(str(error)) from error

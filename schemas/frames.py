@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from schemas.events import StreamEvent, read
+from schemas.codec import decode_with
+from schemas.events import StreamEvent
 from schemas.messages import Identifier
 from schemas.notifications import Notification
 
@@ -109,9 +110,9 @@ _server_decoder: msgspec.json.Decoder[ServerFrame] = msgspec.json.Decoder(Server
 
 def decode_client_frame(data: bytes | str) -> ClientFrame:
     """Read a frame of a client. Raises msgspec.DecodeError when it is not one."""
-    return read(_client_decoder, data)
+    return decode_with(_client_decoder, data)
 
 
 def decode_server_frame(data: bytes | str) -> ServerFrame:
     """Read a frame of the server. Raises msgspec.DecodeError when it is not one."""
-    return read(_server_decoder, data)
+    return decode_with(_server_decoder, data)

@@ -4,7 +4,8 @@ from typing import assert_never
 
 import msgspec
 
-from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated, read
+from schemas.codec import decode_with
+from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
 from schemas.messages import Message, MessageState
 
 _decoder: msgspec.json.Decoder[MessageState] = msgspec.json.Decoder(MessageState)
@@ -36,4 +37,4 @@ def state_after(event: MessagesEvent) -> MessageState:
 
 def decode_state(data: bytes | str) -> MessageState:
     """Read a value of the state topic. Raises msgspec.DecodeError when it is not one."""
-    return read(_decoder, data)
+    return decode_with(_decoder, data)
