@@ -13,11 +13,12 @@ _FOLDING = ["cjk_width", "lowercase", "cjk_bigram"]
 _HANGUL = r"\p{IsHangul}"
 _OTHER = r"[\p{L}\p{Nd}&&[^\p{IsHangul}]]"
 
-# `API를` is two words: without this a Latin word is hidden by the particle that follows it.
+# `API를` is two words: without this a Latin word is hidden by the particle that follows it. The blank
+# goes with the character behind it, so that the word before still ends at its own last character.
 _BETWEEN_SCRIPTS = {
     "type": "pattern_replace",
-    "pattern": f"(?<={_HANGUL})(?={_OTHER})|(?<={_OTHER})(?={_HANGUL})",
-    "replacement": " ",
+    "pattern": f"(?<={_HANGUL}){_OTHER}|(?<={_OTHER}){_HANGUL}",
+    "replacement": " $0",
 }
 _KEYWORD = {"type": "keyword"}
 
