@@ -6,7 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STACK := $(PYTHON) -m deploy.stack
-BROKERS ?= 1
+# 1 or 3; empty keeps what the stack has.
+BROKERS ?=
 
 .PHONY: help dev test check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
 
@@ -17,7 +18,7 @@ dev: $(VENV)/runtime.stamp
 	$(BIN)/maeari dev
 
 test: $(VENV)/dev.stamp
-	@settings=$$($(STACK) up --brokers $(BROKERS)) || exit 1; \
+	@settings=$$($(STACK) up $(if $(BROKERS),--brokers $(BROKERS))) || exit 1; \
 	env $$settings $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp
@@ -35,7 +36,7 @@ schemas: $(VENV)/dev.stamp
 	$(BIN)/python -m schemas.generate
 
 stack-up:
-	@$(STACK) up --brokers $(BROKERS)
+	@$(STACK) up $(if $(BROKERS),--brokers $(BROKERS))
 
 stack-down:
 	@$(STACK) down

@@ -1,0 +1,116 @@
+"""The relay between a real database and a real log: everything stored is told, in order, at least once."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import func, select
+
+from backbone.database.ownership import ownership
+from backbone.database.tables import outbox
+from backbone.errors import Unavailable
+from backbone.eventlog import NewRecord, Record
+from backbone.relay import Relay
+from backbone.settings import Settings
+from schemas.events import decode_message_event, decode_stream_event
+from schemas.states import decode_state
+from schemas.topics import MESSAGES_STATE, STREAM_TOPICS, Topic
+from tests.conftest import ADAPTERS
+from tests.support.backend import Backend, make_topics, own_database, running_backend, user
+from tests.support.eventlog import dropped_topics
+
+
+@pytest.fixture(params=ADAPTERS)
+async def backend(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[Backend]:
+    settings: Settings = request.getfixturevalue(f"{request.param}_settings")
+    async with own_database(settings, unique) as own, dropped_topics(own), running_backend(own) as running:
+        await make_topics(running, own)
+        yield running
+
+
+async def told(backend: Backend, *topics: Topic) -> list[Record]:
+    """Read the topics to their present end."""
+    reader = await backend.ports.eventlog.reader(topics)
+    end = await reader.end_offsets()
+    records: list[Record] = []
+    while any(reader.positions()[partition] < offset for partition, offset in end.items()):
+        records += await reader.read(1_000, 1.0)
+    await reader.close()
+    return records
+
+
+async def write_some(backend: Backend) -> None:
+    for n in range(20):
+        message = await backend.post(f"채널{n % 3}", f"u{n % 4}", f"message {n}")
+        path = f"/messages/{message['message_id']}"
+        if n % 2:
+            await backend.client.patch(path, json={"content": "edited"}, headers=user(message["author_id"]))
+        if n % 5 == 0:
+            await backend.client.delete(path, headers=user(message["author_id"]))
+
+
+async def test_everything_stored_is_told_in_order(backend: Backend) -> None:
+    """Each topic's sequences rise per channel, the topics merged have no gap, and the outbox is empty."""
+    await write_some(backend)
+    assert await backend.relay() == 3 + 20 + 10 + 4
+    records = await told(backend, *STREAM_TOPICS)
+    for record in records:
+        assert record.value is not None
+        assert dict(record.headers)["event_type"].decode() in record.value.decode()
+    events = [(record.topic, decode_stream_event(record.value or b"")) for record in records]
+    for channel in {event.payload.channel_id for _, event in events}:
+        for topic in STREAM_TOPICS:
+            told_here = [e.sequence for t, e in events if t == topic.name and e.payload.channel_id == channel]
+            assert told_here == sorted(told_here)
+        merged = sorted(e.sequence for _, e in events if e.payload.channel_id == channel)
+        assert merged == list(range(1, len(merged) + 1))
+    async with backend.ports.database.reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(outbox)) == 0
+
+
+async def test_the_state_topic_holds_each_message_last_state(backend: Backend) -> None:
+    """Keyed by message, in relay order: the last record of a key is the message's newest version."""
+    await write_some(backend)
+    await backend.relay()
+    last = {record.key: decode_state(record.value or b"") for record in await told(backend, MESSAGES_STATE)}
+    assert len(last) == 20
+    newest: dict[str, int] = {}
+    for record in await told(backend, *STREAM_TOPICS[:3]):
+        event = decode_message_event(record.value or b"")
+        newest[event.payload.message_id] = max(event.sequence, newest.get(event.payload.message_id, 0))
+    assert {key: state.version for key, state in last.items()} == newest
+    assert sum(state.deleted for state in last.values()) == 4
+
+
+class TellsButForgets:
+    """A relay's log that stores everything and then claims that it did not: an acknowledgement lost."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def send(self, records: list[NewRecord]) -> None:
+        real = await self._backend.ports.eventlog.producer()
+        await real.send(records)
+        await real.close()
+        raise Unavailable("eventlog", "the connection was cut after the records were stored")
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_a_lost_acknowledgement_repeats_and_loses_nothing(backend: Backend) -> None:
+    """What the log has but did not acknowledge stays in the outbox, and is told again, in order."""
+    await backend.post("c", "a", "once")
+    relay = Relay(backend.ports.database, backend.ports.eventlog, "messages", backend.health)
+    relay._producer = TellsButForgets(backend)  # type: ignore[assignment]
+    with pytest.raises(Unavailable):
+        await step_once(backend, relay)
+    assert await backend.relay() == 2
+    events = [decode_stream_event(record.value or b"") for record in await told(backend, *STREAM_TOPICS)]
+    assert sorted(event.sequence for event in events) == [1, 1, 2, 2]
+    assert len({event.event_id for event in events}) == 2
+
+
+async def step_once(backend: Backend, relay: Relay) -> None:
+    async with ownership(backend.ports.database, "relay/messages") as connection:
+        assert connection is not None
+        await relay.step(connection)
