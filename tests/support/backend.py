@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -68,7 +68,7 @@ async def running_backend(settings: Settings) -> AsyncIterator[Backend]:
         executor = CommandExecutor(ports.database, clock)
         health = Health("database")
         app = create_app(executor, ports.database, ports.search, clock, health, settings.timezone)
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app=cast(Any, app), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield Backend(ports, executor, client, health)
         await executor.close()
@@ -79,6 +79,6 @@ async def make_topics(backend: Backend, settings: Settings) -> None:
     await backend.ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
 
 
-def user(user_id: str, **headers: str) -> dict[str, bytes]:
+def user(user_id: str, **headers: str) -> dict[bytes, bytes]:
     """Return the headers of a request by `user_id`, in the bytes that a client would send."""
-    return {"X-User-Id": user_id.encode(), **{name: value.encode() for name, value in headers.items()}}
+    return {name.encode(): value.encode() for name, value in {"X-User-Id": user_id, **headers}.items()}

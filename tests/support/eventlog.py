@@ -47,18 +47,22 @@ async def log_site(settings: Settings) -> AsyncIterator[LogSite]:
 @asynccontextmanager
 async def dropped_topics(settings: Settings) -> AsyncIterator[None]:
     """Drop the topics under the settings' prefix at the end of the block, where they are on a server."""
-    yield
-    if settings.eventlog_url.startswith("kafka://"):
-        servers = settings.eventlog_url.removeprefix("kafka://")
-        admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-        try:
-            await admin.start()
-            names = await admin.list_topics()
-            mine = [name for name in names if name.startswith(f"{settings.topic_prefix}.")]
-            if mine:
-                await admin.delete_topics(mine)
-        finally:
-            await admin.close()
+    try:
+        yield
+    finally:
+        if settings.eventlog_url.startswith("kafka://"):
+            await _drop_topics(settings)
+
+
+async def _drop_topics(settings: Settings) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.eventlog_url.removeprefix("kafka://"))
+    try:
+        await admin.start()
+        mine = [name for name in await admin.list_topics() if name.startswith(f"{settings.topic_prefix}.")]
+        if mine:
+            await admin.delete_topics(mine)
+    finally:
+        await admin.close()
 
 
 def record(topic: Topic, key: str, value: str | None = "", headers: Headers = ()) -> NewRecord:
