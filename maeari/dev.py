@@ -3,8 +3,6 @@
 import asyncio
 import sys
 
-import structlog
-
 from backbone.clock import SystemClock
 from backbone.database.migrations import migrate
 from backbone.health import Health
@@ -16,26 +14,24 @@ from indexer.__main__ import serve as serve_indexer
 from notifier.__main__ import serve as serve_notifier
 from schemas.topics import ALL_TOPICS
 
-log = structlog.get_logger()
-
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Make what is missing, run all services until `stop` is set. Raises SetupError."""
-    clock = SystemClock()
-    with bind(settings.host, settings.port, "MAEARI_PORT") as listener:
+    with (
+        bind(settings.host, settings.port, "MAEARI_PORT") as api,
+        bind(settings.host, settings.websocket_port, "MAEARI_WEBSOCKET_PORT") as sockets,
+    ):
         async with open_ports(settings) as ports:
             await migrate(ports.database)
             await ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
             await ports.search.ensure()
+            health = Health("eventlog", "database", "search")
             async with asyncio.TaskGroup() as services:
-                for service in (
-                    serve_backend(ports, clock, settings, listener, stop),
-                    serve_indexer(ports.eventlog, ports.search, Health("eventlog", "search"), stop),
-                    serve_notifier(
-                        ports.eventlog, ports.database, settings, Health("eventlog", "database"), stop
-                    ),
-                ):
-                    services.create_task(service)
+                services.create_task(serve_backend(ports, SystemClock(), settings, api, stop))
+                services.create_task(serve_indexer(ports.eventlog, ports.search, health, stop))
+                services.create_task(
+                    serve_notifier(ports.eventlog, ports.database, settings, sockets, health, stop)
+                )
                 sys.stdout.write(greeting(settings))
                 sys.stdout.flush()
 

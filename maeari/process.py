@@ -21,6 +21,13 @@ from backbone.settings import Settings, read_settings
 FAILED = 1
 WRONG_SETUP = 2
 
+# Where each dependency's address stands.
+_SETTING_OF = {
+    "database": "MAEARI_DATABASE_URL",
+    "eventlog": "MAEARI_EVENTLOG_URL",
+    "search": "MAEARI_SEARCH_URL",
+}
+
 log = structlog.get_logger()
 
 
@@ -106,6 +113,8 @@ def configure_logging(log_format: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # What the client cannot do is raised, and told once by whoever hears of it.
+    logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
 
 
 def _stop(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, number: signal.Signals) -> None:
@@ -127,7 +136,10 @@ async def _awaited(work: Callable[[], Awaitable[int | None]]) -> int | None:
 
 
 def _fail_with(error: Exception) -> NoReturn:
-    fail(str(error), WRONG_SETUP if isinstance(error, SetupError) else FAILED)
+    if isinstance(error, Unavailable):
+        setting = _SETTING_OF.get(error.dependency)
+        fail(f"{setting}: {error}" if setting else str(error), FAILED)
+    fail(str(error), WRONG_SETUP)
 
 
 def _first(group: BaseExceptionGroup[Exception], kind: type[Exception]) -> Exception | None:

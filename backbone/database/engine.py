@@ -1,5 +1,6 @@
 """The one database handle: transactions that write, connections that read, driver errors translated."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -82,6 +83,8 @@ def _make_folder(folder: Path) -> None:
         raise SetupError(
             f"MAEARI_DATA: cannot make the folder {folder}: {error.strerror}; choose another one"
         ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SetupError(f"MAEARI_DATA: cannot write into the folder {folder}; choose another one")
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from backbone.errors import SetupError, Unavailable
+from backbone.errors import RolledBack, SetupError, Unavailable
 
 DEPENDENCY = "database"
 
-# SQLSTATE classes that pass with time: connections, rolled-back transactions (deadlocks among them),
-# resources, locks, an operator's shutdown, and the system's own errors (a full disk).
-_PASSING_CLASSES = ("08", "40", "53", "55", "57", "58")
+# SQLSTATE classes that pass with time: connections, resources, locks, an operator's shutdown, and the
+# system's own errors (a full disk).
+_PASSING_CLASSES = ("08", "53", "55", "57", "58")
+# Deadlocks and serialization failures.
+_ROLLED_BACK_CLASS = "40"
 _MISSING_TABLE = "42P01"
 # What a wrong URL leads to: no such database, user or password.
 _REFUSED_CLASSES = ("28", "3D")
@@ -52,6 +54,10 @@ def _translated(error: DBAPIError) -> Exception:
     sqlstate = getattr(error.orig, "sqlstate", None)
     if sqlstate == _MISSING_TABLE or "no such table" in reason:
         return SetupError("the database lacks its tables: run `maeari migrate`")
+    if "not a database" in reason or "malformed" in reason:
+        return SetupError(f"MAEARI_DATABASE_URL: {reason}: move the file away, or name another one")
+    if sqlstate and sqlstate.startswith(_ROLLED_BACK_CLASS):
+        return RolledBack(DEPENDENCY, reason)
     if error.connection_invalidated or (sqlstate and sqlstate[:2] in (*_PASSING_CLASSES, *_REFUSED_CLASSES)):
         return Unavailable(DEPENDENCY, reason)
     if sqlstate is None and any(word in reason.lower() for word in _SQLITE_PASSING):

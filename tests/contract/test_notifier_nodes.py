@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -14,6 +12,7 @@ from backbone.database.engine import Database
 from backbone.database.ownership import ownership
 from backbone.eventlog import EventLog, NewRecord
 from backbone.health import Health
+from backbone.http import bind
 from backbone.relay import Relay
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
@@ -30,7 +29,6 @@ from tests.support.eventlog import log_site
 from tests.support.inboxes import empty_database, entries
 from tests.support.messaging import Talk
 from tests.support.sockets import PATIENCE_S, Node, node
-from tests.support.waiting import until
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -235,30 +233,17 @@ async def test_a_node_learns_of_what_another_wrote(
 @asynccontextmanager
 async def running(settings: Settings, database: Database, stop: asyncio.Event) -> AsyncIterator[Node]:
     """A whole node: consumer, relay, tail and sockets."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    eventlog = open_eventlog(settings)
-    own = replace(settings, websocket_port=port)
-    serving = asyncio.create_task(serve(eventlog, database, own, Health("eventlog", "database"), stop))
-
-    async def answering() -> bool:
-        if serving.done():
-            serving.result()
+    with bind("127.0.0.1", 0, "MAEARI_WEBSOCKET_PORT") as listener:
+        port = int(listener.getsockname()[1])
+        eventlog = open_eventlog(settings)
+        health = Health("eventlog", "database")
+        serving = asyncio.create_task(serve(eventlog, database, settings, listener, health, stop))
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
-            return False
-        writer.close()
-        return True
-
-    try:
-        await until(answering)
-        yield Node(database, Hub(), port)
-    finally:
-        stop.set()
-        await serving
-        await eventlog.close()
+            yield Node(database, Hub(), port)
+        finally:
+            stop.set()
+            await serving
+            await eventlog.close()
 
 
 async def test_two_nodes_one_stops(settings: Settings, database: Database, eventlog: EventLog) -> None:

@@ -11,6 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import java.util.regex.Pattern;
 import org.apache.lucene.analysis.TokenStream;
 import org.apache.lucene.analysis.charfilter.MappingCharFilter;
 import org.apache.lucene.analysis.charfilter.NormalizeCharMap;
@@ -27,6 +28,7 @@ import org.apache.lucene.analysis.ko.POS;
 import org.apache.lucene.analysis.ko.dict.UserDictionary;
 import org.apache.lucene.analysis.miscellaneous.ASCIIFoldingFilter;
 import org.apache.lucene.analysis.ngram.EdgeNGramTokenFilter;
+import org.apache.lucene.analysis.pattern.PatternReplaceCharFilter;
 import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.env.Environment;
 import org.elasticsearch.index.analysis.CharFilterFactory;
@@ -68,7 +70,9 @@ final class Analysis {
     }
 
     static Map<String, AnalysisProvider<CharFilterFactory>> charFilters() {
-        return Map.of("mapping", AnalysisPlugin.requiresAnalysisSettings(Analysis::mapping));
+        return Map.of(
+            "mapping", AnalysisPlugin.requiresAnalysisSettings(Analysis::mapping),
+            "pattern_replace", AnalysisPlugin.requiresAnalysisSettings(Analysis::patternReplace));
     }
 
     private static UnaryOperator<TokenStream> asciiFolding(Settings settings, Environment environment) {
@@ -154,6 +158,26 @@ final class Analysis {
             @Override
             public java.io.Reader create(java.io.Reader text) {
                 return new MappingCharFilter(map, text);
+            }
+        };
+    }
+
+    private static CharFilterFactory patternReplace(
+            org.elasticsearch.index.IndexSettings index, Environment environment, String name, Settings settings) {
+        String expression = settings.get("pattern");
+        require(expression != null && !expression.isEmpty(), "[pattern] is missing");
+        require(settings.get("flags") == null, "the stand-in knows no [flags]");
+        Pattern pattern = Pattern.compile(expression);
+        String replacement = settings.get("replacement", "");
+        return new NormalizingCharFilterFactory() {
+            @Override
+            public String name() {
+                return name;
+            }
+
+            @Override
+            public java.io.Reader create(java.io.Reader text) {
+                return new PatternReplaceCharFilter(pattern, replacement, text);
             }
         };
     }
