@@ -3,14 +3,11 @@
 import random
 from dataclasses import replace
 
-import pytest
-
 from backbone.search import Rights, SearchIndex, SearchQuery, Sort
 from backbone.settings import Settings
 from tests.support.search import (
     MOMENT_MS,
     NOBODY,
-    SearchSite,
     all_pages,
     document,
     ids,
@@ -100,7 +97,7 @@ async def test_the_table_of_queries_finds_the_same_on_every_adapter(search: Sear
     assert wrong == []
 
 
-async def test_a_word_may_touch_a_word_of_another_script(search: SearchIndex, site: SearchSite) -> None:
+async def test_a_word_may_touch_a_word_of_another_script(search: SearchIndex) -> None:
     """`API` finds `API를`, `배포` finds `v2배포`: particles and units stand without a blank."""
     await stored(search, document(1, "API를 deploying했습니다"), document(2, "v2배포 10월3일에, 日本語API"))
     expected = {
