@@ -10,8 +10,6 @@ import unicodedata
 from itertools import pairwise
 from typing import NamedTuple
 
-from backbone.search.stemming import stem
-
 # Unicode joins words over these (`a.b`, `a_b`, `1,000`, `it's`); here each separates, so that every
 # part of `asyncio.gather` is found. A hyphen separates words in the standard tokenizer too.
 JOINING = (
@@ -88,11 +86,6 @@ def tokens(text: str) -> list[Token]:
             else:
                 found.extend(_pieces(folded, start))
     return found
-
-
-def stems(found: list[Token]) -> list[str]:
-    """Return the terms with English words reduced to their stems."""
-    return [stem(token.term) for token in found]
 
 
 def is_open(found: list[Token]) -> bool:

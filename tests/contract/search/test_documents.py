@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from backbone.search import IndexedDocument, SearchIndex, SearchQuery, bulk
+from backbone.search import IndexedDocument, SearchIndex, SearchQuery
+from backbone.search.elasticsearch import bulk
 from tests.support.search import SearchSite, document, ids, stored, tombstone
 from tests.support.waiting import until
 

@@ -16,9 +16,9 @@ import msgspec
 
 from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery
 from backbone.search.admission import admitted
-from backbone.search.analysis import stems, tokens
+from backbone.search.analysis import tokens
 from backbone.search.cursors import AfterHit, unseal
-from backbone.search.embedded_pages import (
+from backbone.search.embedded.pages import (
     AfterPlace,
     Asked,
     first_page_by_relevance,
@@ -26,8 +26,9 @@ from backbone.search.embedded_pages import (
     page_by_relevance,
     page_by_time,
 )
-from backbone.search.embedded_query import match_expression
-from backbone.search.embedded_store import SearchFile, drop_index, make_index, name_of, number_of
+from backbone.search.embedded.query import match_expression
+from backbone.search.embedded.stemming import stems
+from backbone.search.embedded.store import SearchFile, drop_index, make_index, name_of, number_of
 from schemas.clock import parse_ms
 from schemas.documents import IndexedDocument, SearchDocument
 

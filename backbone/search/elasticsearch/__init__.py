@@ -31,11 +31,11 @@ from backbone.search import (
     SearchQuery,
 )
 from backbone.search.admission import admitted
-from backbone.search.bulk import bodies, failures
 from backbone.search.cursors import AfterHit, seal, unseal
-from backbone.search.elasticsearch_answers import NOTHING, Absent, NotUnderstood, page, refusal
-from backbone.search.elasticsearch_indices import VersionedIndices
-from backbone.search.elasticsearch_query import BY_RELEVANCE, BY_TIME, HIGHLIGHT, Clause, bool_query
+from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood, page, refusal
+from backbone.search.elasticsearch.bulk import bodies, failures
+from backbone.search.elasticsearch.indices import VersionedIndices
+from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, HIGHLIGHT, Clause, bool_query
 from backbone.settings import SearchSecurity
 from schemas.documents import IndexedDocument, SearchDocument
 

@@ -12,8 +12,8 @@ import structlog
 
 from backbone.errors import Unavailable
 from backbone.search import DEPENDENCY
-from backbone.search.elasticsearch_answers import Absent, AliasMoved, AlreadyThere, NotUnderstood
-from backbone.search.mapping import index_body
+from backbone.search.elasticsearch.answers import Absent, AliasMoved, AlreadyThere, NotUnderstood
+from backbone.search.elasticsearch.mapping import index_body
 
 Ask = Callable[[str, str, Any], Awaitable[Any]]
 """Sends method, path and body; returns the decoded answer or raises the errors of the answers."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from backbone.search import SearchQuery
-from backbone.search.analysis import Token, is_open, stems, tokens
+from backbone.search.analysis import Token, is_open, tokens
+from backbone.search.embedded.stemming import stems
 
 FRAGMENTS_MAX = 5
 FRAGMENT_CHARACTERS = 100

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbone.search import Rights, SearchQuery
-from backbone.search.analysis import is_open, stems, tokens
+from backbone.search.analysis import is_open, tokens
 from backbone.search.cursors import AfterHit
+from backbone.search.embedded.stemming import stems
 
 
 class Condition(NamedTuple):

@@ -14,7 +14,8 @@ import msgspec
 
 from backbone.search import CursorExpired, Hit, Rights, SearchPage, SearchQuery
 from backbone.search.cursors import AfterHit, seal
-from backbone.search.embedded_query import (
+from backbone.search.embedded.highlighting import highlighted, needles
+from backbone.search.embedded.query import (
     ORDER,
     Condition,
     after,
@@ -24,8 +25,7 @@ from backbone.search.embedded_query import (
     match_expression,
     visible,
 )
-from backbone.search.embedded_store import name_of
-from backbone.search.highlighting import highlighted, needles
+from backbone.search.embedded.store import name_of
 from schemas.documents import SearchDocument
 
 POINT_KEPT_MS = 120_000

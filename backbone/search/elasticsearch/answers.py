@@ -10,7 +10,7 @@ import msgspec
 
 from backbone.errors import SetupError, Unavailable
 from backbone.search import DEPENDENCY, CursorExpired, Hit, SearchPage
-from backbone.search.bulk import reason_of
+from backbone.search.elasticsearch.bulk import reason_of
 from schemas.documents import SearchDocument
 
 NOTHING = SearchPage(hits=(), total=0, cursor=None)

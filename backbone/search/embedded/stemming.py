@@ -6,6 +6,8 @@ departures of its author, as Lucene's `porter_stem` has it: both search adapters
 
 from functools import lru_cache
 
+from backbone.search.analysis import Token
+
 _STEP_2 = {
     "ational": "ate", "tional": "tion", "enci": "ence", "anci": "ance", "izer": "ize", "bli": "ble",
     "alli": "al", "entli": "ent", "eli": "e", "ousli": "ous", "ization": "ize", "ation": "ate",
@@ -112,3 +114,8 @@ def _final_e_and_l(word: str) -> str:
     if word.endswith("ll") and _measure(word[:-1]) > 1:
         word = word[:-1]
     return word
+
+
+def stems(found: list[Token]) -> list[str]:
+    """Return the terms with English words reduced to their stems."""
+    return [stem(token.term) for token in found]
