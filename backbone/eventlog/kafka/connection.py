@@ -95,7 +95,11 @@ async def stop(client: Client) -> None:
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await client.stop()
-    except (TimeoutError, KafkaError, OSError) as error:
+    except (TimeoutError, KafkaError, OSError, asyncio.CancelledError) as error:
+        # aiokafka lets the cancellation of its own tasks through: only that of ours counts.
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
         _log.warning("kafka_client_stopped_hard", error=one_line(error))
         # Without its connections nothing of the client goes on in the background.
         network = getattr(client, "client", None) or getattr(client, "_client", None)
@@ -109,7 +113,10 @@ def one_line(error: BaseException) -> str:
 
 
 class _Journal(logging.Handler):
-    """Passes aiokafka's warnings on to our log, each at most every 10 s, and keeps the last one."""
+    """Passes aiokafka's warnings on to our log, each at most every 10 s.
+
+    `last` is what it last said about a connection that it could not make, which its errors do not tell.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -117,12 +124,14 @@ class _Journal(logging.Handler):
         self._said_s: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = " ".join(record.getMessage().split())
+        text = " ".join(record.getMessage().split())
+        if text.startswith("Unable"):
+            self.last = text
         now_s = time.monotonic()
         if now_s - self._said_s.get(record.msg, -_REPEAT_AFTER_S) >= _REPEAT_AFTER_S:
             self._said_s[record.msg] = now_s
             # What we must do about it we hear through errors: for people it is a hint, never more.
-            _log.warning("kafka_client", detail=self.last)
+            _log.warning("kafka_client", detail=text)
 
 
 def _journal() -> _Journal:

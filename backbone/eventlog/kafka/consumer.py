@@ -55,6 +55,7 @@ class KafkaConsumer:
         self._assignment_read = 0
         self._no_batch_in_hand = asyncio.Event()
         self._no_batch_in_hand.set()
+        self._committing: asyncio.Task[None] | None = None
         self._checked_s = 0.0
         self._standing: dict[TopicPartition, tuple[int, float]] = {}
 
@@ -104,7 +105,7 @@ class KafkaConsumer:
             return
         try:
             async with answering("commit", FAILOVER_TIMEOUT_S):
-                await driver.commit(offsets)
+                await self._commit(driver, offsets)
         except Unavailable as error:
             if not isinstance(error.__cause__, CommitFailedError | IllegalStateError):
                 raise
@@ -150,6 +151,17 @@ class KafkaConsumer:
         self._assignment += 1
         self._standing.clear()
 
+    async def _commit(self, driver: AIOKafkaConsumer, offsets: Mapping[KafkaPartition, int]) -> None:
+        """Commit in a task that outlives the caller's patience: aiokafka does not bear being interrupted.
+
+        One that is late is waited for before the next: until then its offsets are the newest anyway.
+        """
+        if self._committing is not None:
+            await asyncio.wait((self._committing,))
+        self._committing = asyncio.create_task(driver.commit(offsets))
+        self._committing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._committing)
+
     def _held(
         self, positions: Mapping[TopicPartition, int]
     ) -> tuple[AIOKafkaConsumer | None, dict[KafkaPartition, int]]:
@@ -181,7 +193,10 @@ class KafkaConsumer:
 
     async def _discard(self) -> None:
         driver, self._driver = self._driver, None
+        committing, self._committing = self._committing, None
         self._assignment += 1
+        if committing is not None:
+            committing.cancel()
         if driver is not None:
             await stop(driver)
 

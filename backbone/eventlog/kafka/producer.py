@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, NewRecord, RecordTooLarge
@@ -177,4 +177,5 @@ async def _give_up(driver: AIOKafkaProducer) -> None:
     if sender is not None and not sender.done():
         sender.cancel()
         await asyncio.wait((sender,), timeout=STOP_TIMEOUT_S)
-    driver._message_accumulator.fail_all(ProducerClosed())
+    driver._message_accumulator._batches.clear()
+    driver._message_accumulator._pending_batches.clear()
