@@ -74,6 +74,9 @@ class Elasticsearch:
     def start(self) -> None:
         """Installs what is missing, starts the server unless it runs, waits until it answers."""
         started = time.monotonic()
+        if self._process.pid() is not None and not self._installed():
+            say("Elasticsearch runs with an older plugin: it is started anew")
+            self.stop()
         if self._process.pid() is None and self._launcher.pid() is None:
             java = find_java(OLDEST_JAVA, JAVA_MODULES)
             if java is None:
@@ -129,10 +132,15 @@ class Elasticsearch:
     def _configuration(self) -> Path:
         return self._home / "run" / "config"
 
+    @property
+    def _stamp(self) -> Path:
+        return self._program / "plugins" / PLUGIN / "built-from"
+
+    def _installed(self) -> bool:
+        return self._stamp.exists() and self._stamp.read_text() == _digest()
+
     def _install(self, java: Java) -> None:
-        stamp = self._program / "plugins" / PLUGIN / "built-from"
-        wanted = _digest()
-        if stamp.exists() and stamp.read_text() == wanted:
+        if self._installed():
             return
         self._home.mkdir(parents=True, exist_ok=True)
         if not self._program.exists():
@@ -144,8 +152,8 @@ class Elasticsearch:
         parts = self._home / "plugin-parts"
         shutil.rmtree(parts, ignore_errors=True)
         resolve(self._settings, java, "plugin", parts, "Lucene's Korean analyser and a compiler")
-        self._build_plugin(java, parts, stamp.parent)
-        stamp.write_text(wanted)
+        self._build_plugin(java, parts, self._stamp.parent)
+        self._stamp.write_text(_digest())
         shutil.rmtree(parts)
 
     def _build_plugin(self, java: Java, parts: Path, target: Path) -> None:
