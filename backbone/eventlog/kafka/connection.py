@@ -125,9 +125,11 @@ class _Journal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = " ".join(record.getMessage().split())
+        now_s = time.monotonic()
         if text.startswith("Unable"):
             self.last = text
-        now_s = time.monotonic()
+            # Whoever asked is told by an error; only an outage that goes on is worth a line of its own.
+            self._said_s.setdefault(record.msg, now_s)
         if now_s - self._said_s.get(record.msg, -_REPEAT_AFTER_S) >= _REPEAT_AFTER_S:
             self._said_s[record.msg] = now_s
             # What we must do about it we hear through errors: for people it is a hint, never more.

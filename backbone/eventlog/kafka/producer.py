@@ -178,4 +178,11 @@ async def _give_up(driver: AIOKafkaProducer) -> None:
         sender.cancel()
         await asyncio.wait((sender,), timeout=STOP_TIMEOUT_S)
     driver._message_accumulator._batches.clear()
-    driver._message_accumulator._pending_batches.clear()
+    driver._message_accumulator._pending_batches = _GivenUp()
+
+
+class _GivenUp(set[object]):
+    """The batches under way, none: one whose request fails later is taken out all the same."""
+
+    def remove(self, element: object) -> None:
+        self.discard(element)
