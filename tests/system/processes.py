@@ -63,11 +63,17 @@ class Surroundings:
 
     async def run(self, *arguments: str) -> str:
         """Run a command to its end; return its stdout. It must succeed."""
+        code, output, errors = await self.attempt(*arguments)
+        assert code == 0, f"maeari {' '.join(arguments)}: {errors}"
+        return output
+
+    async def attempt(self, *arguments: str, **settings: str) -> tuple[int, str, str]:
+        """Run a command to its end; return its exit code, stdout and stderr."""
         process = await asyncio.create_subprocess_exec(
             MAEARI,
             *arguments,
             cwd=self.folder,
-            env=self.environment(),
+            env=self.environment(**settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -78,14 +84,12 @@ class Surroundings:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        assert process.returncode == 0, f"maeari {' '.join(arguments)}: {errors.decode()}"
-        return output.decode()
+        assert process.returncode is not None
+        return process.returncode, output.decode(), errors.decode()
 
-    @asynccontextmanager
-    async def running(self, *arguments: str, probe: int, **settings: str) -> AsyncIterator[None]:
-        """Start a service, wait until its probe at the port is well, and end it with the block."""
-        log = self.folder / f"{arguments[0]}.log"
-        with log.open("wb") as file:
+    async def start(self, *arguments: str, probe: int, **settings: str) -> asyncio.subprocess.Process:
+        """Start a service and wait until its probe at the port is well; ending it is the caller's."""
+        with self._log(arguments[0]).open("ab") as file:
             process = await asyncio.create_subprocess_exec(
                 MAEARI,
                 *arguments,
@@ -96,15 +100,33 @@ class Surroundings:
             )
         try:
             await _ready(process, probe)
+        except BaseException:
+            self._show_log(arguments[0])
+            await _end(process)
+            raise
+        return process
+
+    @asynccontextmanager
+    async def running(self, *arguments: str, probe: int, **settings: str) -> AsyncIterator[None]:
+        """Run a service while the block lasts; it must neither end by itself nor fail to stop."""
+        process = await self.start(*arguments, probe=probe, **settings)
+        try:
             yield
             assert process.returncode is None, f"maeari {arguments[0]} ended by itself"
         except BaseException:
-            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-            sys.stderr.write(f"--- the end of {log.name}\n" + "\n".join(tail) + "\n")
+            self._show_log(arguments[0])
             raise
         finally:
             await _end(process)
         assert process.returncode == 0, f"maeari {arguments[0]} ended with {process.returncode} on SIGTERM"
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _show_log(self, name: str) -> None:
+        log = self._log(name)
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        sys.stderr.write(f"--- the end of {log.name}\n" + "\n".join(tail) + "\n")
 
 
 async def _ready(process: asyncio.subprocess.Process, port: int) -> None:

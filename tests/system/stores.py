@@ -13,8 +13,10 @@ from backbone.database.engine import Database
 from backbone.database.tables import channels, inbox, inbox_counters, message_events, messages, outbox
 from backbone.eventlog import EventLog
 from backbone.search import SearchIndex
+from backbone.wiring import Ports as Stores
 from schemas.clock import parse_ms
-from schemas.topics import NOTIFICATIONS_SENT
+from schemas.topics import GROUP_INDEXER, GROUP_NOTIFIER, MESSAGE_TOPICS, NOTIFICATIONS_SENT
+from tests.support.waiting import until
 from tests.system.fold import (
     ExpectedNotification,
     Fold,
@@ -22,9 +24,12 @@ from tests.system.fold import (
     expected_documents,
     expected_notifications,
     expected_states,
+    fold_of_log,
     fold_of_states,
     read_all,
 )
+
+SETTLED_WITHIN_S = 60
 
 
 async def check_database(database: Database, fold: Fold) -> None:
@@ -219,3 +224,26 @@ def check_frames(frames: Sequence[Json], entries: Sequence[Json]) -> None:
 def _notification_id(frame: Json) -> Any:
     inner = frame.get("notification", frame)
     return inner["notification_id"]
+
+
+async def settled(stores: Stores) -> Fold:
+    """Wait until the outbox is told and both groups have read the log to its end; return its fold."""
+
+    async def told() -> bool:
+        async with stores.database.reading() as connection:
+            return not await connection.scalar(select(func.count()).select_from(outbox))
+
+    async def consumed() -> bool:
+        for group, topics in ((GROUP_INDEXER, MESSAGE_TOPICS), (GROUP_NOTIFIER, MESSAGE_TOPICS)):
+            committed = await stores.eventlog.committed(group, topics)
+            states = await stores.eventlog.topics()
+            if any(
+                committed[partition] < states[partition.topic].end[partition.partition]
+                for partition in committed
+            ):
+                return False
+        return True
+
+    for condition in (told, consumed, told):
+        await until(condition, SETTLED_WITHIN_S)
+    return await fold_of_log(stores.eventlog)

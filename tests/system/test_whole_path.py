@@ -11,25 +11,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import func, select
 
-from backbone.database.tables import outbox
 from backbone.settings import Settings, read_settings
 from backbone.wiring import Ports as Stores
 from backbone.wiring import open_ports
-from schemas.topics import GROUP_INDEXER, GROUP_NOTIFIER, MESSAGE_TOPICS
 from tests.conftest import ADAPTERS
 from tests.support.database import fresh_database
 from tests.support.eventlog import dropped_topics
 from tests.support.indices import dropped_indices
-from tests.support.waiting import until
 from tests.system import stores as compare
-from tests.system.fold import Fold, expected_notifications, fold_of_log
+from tests.system.fold import Fold, expected_notifications
 from tests.system.listeners import Listener, listening
 from tests.system.processes import Surroundings, free_ports
 from tests.system.scenario import MESSAGES, USERS, Player, scenario
-
-SETTLED_WITHIN_S = 60
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -99,7 +93,7 @@ async def test_the_whole_path(surroundings: Surroundings) -> None:
         assert len(player.ids) == MESSAGES
         await visible(client, player.tokens)
 
-        fold = await settled(stores)
+        fold = await compare.settled(stores)
         assert set(fold.messages) == set(player.ids.values())
         await compare.check_database(stores.database, fold)
         await compare.check_states(stores.eventlog, fold)
@@ -118,29 +112,6 @@ async def visible(client: httpx.AsyncClient, tokens: list[str]) -> None:
         answer = await client.get("/messages/search", params={"q": "배포"}, headers=headers)
         assert answer.status_code == 200, answer.text
         assert answer.headers["Search-Complete"] == "true"
-
-
-async def settled(stores: Stores) -> Fold:
-    """Wait until the outbox is told and both groups have read the log to its end; return its fold."""
-
-    async def told() -> bool:
-        async with stores.database.reading() as connection:
-            return not await connection.scalar(select(func.count()).select_from(outbox))
-
-    async def consumed() -> bool:
-        for group, topics in ((GROUP_INDEXER, MESSAGE_TOPICS), (GROUP_NOTIFIER, MESSAGE_TOPICS)):
-            committed = await stores.eventlog.committed(group, topics)
-            states = await stores.eventlog.topics()
-            if any(
-                committed[partition] < states[partition.topic].end[partition.partition]
-                for partition in committed
-            ):
-                return False
-        return True
-
-    for condition in (told, consumed, told):
-        await until(condition, SETTLED_WITHIN_S)
-    return await fold_of_log(stores.eventlog)
 
 
 async def check_mentions(stores: Stores, fold: Fold, listeners: dict[str, Listener]) -> None:
