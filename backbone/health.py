@@ -1,6 +1,10 @@
 """What a process knows of its dependencies, for `/health/ready` and for people."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+from backbone.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +39,24 @@ class Health:
             status="degraded" if troubled else "ok",
             dependencies=dict(sorted(self._states.items())),
         )
+
+
+async def keep_asking(
+    health: Health,
+    dependency: str,
+    ask: Callable[[], Awaitable[object]],
+    every_s: float,
+    stop: asyncio.Event,
+) -> None:
+    """Ask a dependency something small until `stop` is set, and note whether it answers."""
+    while not stop.is_set():
+        try:
+            await ask()
+        except Unavailable as error:
+            health.down(dependency, error.detail)
+        else:
+            health.up(dependency)
+        try:
+            await asyncio.wait_for(stop.wait(), every_s)
+        except TimeoutError:
+            continue

@@ -1,24 +1,20 @@
 """Watches how much the outbox holds: for the metrics, for `ready`, and for saying no before it overflows."""
 
-import asyncio
-
 from prometheus_client import Gauge
 from sqlalchemy import func, select
 
 from backbone.database.engine import Database
 from backbone.database.tables import outbox
-from backbone.errors import Unavailable
 from backbone.health import Health
 from backend.domain.rejections import Overloaded
 
-_LOOK_EVERY_S = 1.0
 DEPENDENCY = "outbox"
 
 depth = Gauge("maeari_outbox_depth", "Events that the log has not acknowledged yet.", ["lane"])
 
 
 class OutboxGauge:
-    """The depth of the lane of messages, looked at every second; at `maximum` rows writes are refused."""
+    """The depth of the lane of messages, as it was at the last look; at `maximum` rows writes are refused."""
 
     def __init__(self, database: Database, maximum: int, health: Health) -> None:
         self._database = database
@@ -43,17 +39,3 @@ class OutboxGauge:
         else:
             self._health.up(DEPENDENCY)
         return count
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Look until `stop` is set."""
-        while not stop.is_set():
-            try:
-                await self.look()
-            except Unavailable as error:
-                self._health.down(error.dependency, error.detail)
-            else:
-                self._health.up("database")
-            try:
-                await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
-            except TimeoutError:
-                continue

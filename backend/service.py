@@ -7,7 +7,7 @@ import structlog
 
 from backbone.clock import Clock
 from backbone.errors import Unavailable
-from backbone.health import Health
+from backbone.health import Health, keep_asking
 from backbone.http import serve_http
 from backbone.relay import Relay
 from backbone.settings import Settings
@@ -34,7 +34,9 @@ async def serve(
     app = create_app(executor, ports.database, ports.search, clock, health, settings.timezone)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
-        tasks.create_task(gauge.run(stop), name="outbox gauge")
+        # The look at the outbox is the question that the database must answer.
+        tasks.create_task(keep_asking(health, "database", gauge.look, 1.0, stop), name="outbox gauge")
+        tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search health")
         tasks.create_task(serve_http(app, listener, stop), name="api")
     await executor.close()
 

@@ -153,6 +153,9 @@ class Reader(Protocol):
 class EventLog(Protocol):
     """The log: what other ports and processes are given. Connects on first use."""
 
+    def full_name(self, topic: str) -> str:
+        """Return the name under which the outside knows the topic: with the prefix."""
+
     async def producer(self) -> Producer:
         """Open a producer (idempotent, acknowledged by all replicas in sync). Raises Unavailable."""
 

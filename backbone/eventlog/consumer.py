@@ -168,7 +168,10 @@ class ConsumingLoop:
             return
         if self._producer is None:
             self._producer = await self._eventlog.producer()
-        await self._producer.send([dead_letter(self._group, *refusal) for refusal in refusals])
+        full_name = self._eventlog.full_name
+        await self._producer.send(
+            [dead_letter(self._group, full_name(record.topic), record, reason) for record, reason in refusals]
+        )
         for record, reason in refusals:
             _log.error(
                 "record_parked",

@@ -13,7 +13,7 @@ _LONGEST_KEY = 2_000
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a refused record; `topic` is its name without the prefix.
+    """What is kept of a refused record; `topic` is its full name.
 
     `value` is the record's text, base64 where that is no UTF-8, null for a tombstone or (`omitted`)
     where the letter would be too large: the record itself is where topic, partition and offset say.
@@ -30,13 +30,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: int
 
 
-def dead_letter(group: str, record: Record, reason: str) -> NewRecord:
-    """Return the record that parks `record`; it lies in the partition of the record's own key."""
-    place = f"{group}/{record.topic}/{record.partition}/{record.offset}"
+def dead_letter(group: str, full_name: str, record: Record, reason: str) -> NewRecord:
+    """Return the record that parks `record` of the topic `full_name`, in the partition of its own key."""
+    place = f"{group}/{full_name}/{record.partition}/{record.offset}"
     value, encoding = _as_text(record.value)
     letter = DeadLetter(
         group=group,
-        topic=record.topic,
+        topic=full_name,
         partition=record.partition,
         offset=record.offset,
         error=reason[:_LONGEST_REASON],

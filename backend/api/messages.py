@@ -82,6 +82,8 @@ async def read_message(
     request: Request[Any, Any, Any], message_id: FromPath[str], database: NamedDependency[Database]
 ) -> Response[Message]:
     """Return the message as it is now, from the database; 404 when unknown, 410 when deleted."""
+    if "as_of" in request.query_params:
+        raise Invalid("as_of", "is not supported by this version yet")
     message = await get_message(database, message_id, reader_of(request))
     return Response(message, headers={"ETag": _etag(message)})
 

@@ -136,12 +136,12 @@ class TestStep:
         assert await committed(log) == 3
         (letter,) = await parked(log)
         partition = partition_of("채널", 3)
-        assert (letter.key, letter.partition) == (f"g/messages.created/{partition}/1", partition)
+        assert (letter.key, letter.partition) == (f"g/{log.full_name(CREATED.name)}/{partition}/1", partition)
         content = json.loads(letter.value or b"")
         assert content.pop("timestamp") > 1_700_000_000_000
         assert content == {
             "group": "g",
-            "topic": "messages.created",
+            "topic": log.full_name(CREATED.name),
             "partition": partition,
             "offset": 1,
             "error": "because",

@@ -80,6 +80,9 @@ class EmbeddedEventLog:
         self._consumers: list[EmbeddedConsumer] = []
         self._beating: asyncio.Task[None] | None = None
 
+    def full_name(self, topic: str) -> str:
+        return self._catalog.full_name(topic)
+
     async def producer(self) -> EmbeddedProducer:
         """See EventLog. Raises SetupError when the file cannot be used."""
         await self._storage.open()

@@ -38,6 +38,9 @@ class KafkaEventLog:
         self._administrator = Administrator(self._cluster, self._names)
         self._open: set[KafkaProducer | KafkaConsumer | KafkaReader] = set()
 
+    def full_name(self, topic: str) -> str:
+        return self._names.full(topic)
+
     async def producer(self) -> KafkaProducer:
         """See EventLog."""
         producer = KafkaProducer(
