@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from backbone.errors import Unavailable
+from backbone.waiting import stopped_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,4 @@ async def keep_asking(
             health.down(dependency, error.detail)
         else:
             health.up(dependency)
-        try:
-            await asyncio.wait_for(stop.wait(), every_s)
-        except TimeoutError:
-            continue
+        await stopped_within(stop, every_s)

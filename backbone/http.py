@@ -62,5 +62,6 @@ async def serve_http(app: Any, listener: socket.socket, stop: asyncio.Event) -> 
         server.should_exit = True
         await serving
     finally:
+        serving.cancel()
         stopping.cancel()
         listener.close()

@@ -1,17 +1,15 @@
 """The outbox: events stored with what they changed, in one transaction, until the log has them.
 
-A lane is drained by one kind of process (the backend's, the notifier's). A shard is a hash of the
-ordering key: whatever has one ordering key lies in one shard, in the order of `position`.
+A lane is drained by one kind of process (the backend's, the notifier's), in the order of `position`.
 """
 
 from collections.abc import Mapping
 from typing import Literal
 
 from schemas.events import Event, encode, event_type
-from schemas.topics import TOPIC_OF_EVENT, murmur2
+from schemas.topics import TOPIC_OF_EVENT
 
 Lane = Literal["messages", "notifications"]
-SHARDS = 16
 
 
 def outbox_row(lane: Lane, ordering_key: str, event: Event, body: str | None = None) -> Mapping[str, object]:
@@ -19,7 +17,6 @@ def outbox_row(lane: Lane, ordering_key: str, event: Event, body: str | None = N
     kind = event_type(event)
     return {
         "lane": lane,
-        "shard": murmur2(ordering_key.encode()) % SHARDS,
         "ordering_key": ordering_key,
         "topic": TOPIC_OF_EVENT[kind].name,
         "event_type": kind,

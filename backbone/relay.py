@@ -7,7 +7,8 @@ One process at a time owns a lane.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -15,17 +16,20 @@ from sqlalchemy import Row, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
-from backbone.database.ownership import HEARTBEAT_S, ownership
+from backbone.database.ownership import HEARTBEAT_S, ownership, while_owner
 from backbone.database.tables import outbox
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, NewRecord, Producer, RecordTooLarge
 from backbone.health import Health
 from backbone.outbox import Lane
+from backbone.waiting import stopped_within
 from schemas.events import SCHEMA_VERSION, MessageCreated, MessageDeleted, MessageUpdated, decode, encode
 from schemas.states import state_after
 from schemas.topics import MESSAGES_STATE
 
 BATCH_MAX = 500
+# A batch of bodies this large is sent before the next is made.
+_SEND_MAX_CHARACTERS = 4_000_000
 _POLL_S = 0.1
 _BACKOFF_MAX_S = 5.0
 
@@ -60,7 +64,7 @@ class Relay:
                 self._health.down(error.dependency, error.detail)
                 log.warning("relay_waits", lane=self._lane, reason=str(error))
                 await self.close()
-                await _either(stop, backoff_s * random.uniform(0.5, 1.0))
+                await stopped_within(stop, backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
         await self.close()
 
@@ -75,12 +79,8 @@ class Relay:
         pending.labels(self._lane).set(len(rows))
         if not rows:
             return 0
-        if self._producer is None:
-            self._producer = await self._eventlog.producer()
-        try:
-            await self._producer.send([record for row in rows for record in records_of(row)])
-        except RecordTooLarge as error:
-            raise Unavailable("eventlog", f"it takes no record of this size: {error}") from error
+        # The log may take its time, a broker's death for one: the owner must stay the owner meanwhile.
+        await while_owner(self._database, connection, self._send(rows))
         self._health.up("eventlog")
         async with connection.begin():
             await connection.execute(
@@ -95,10 +95,19 @@ class Relay:
         if producer is not None:
             await producer.close()
 
+    async def _send(self, rows: Sequence[Row[Any]]) -> None:
+        if self._producer is None:
+            self._producer = await self._eventlog.producer()
+        try:
+            for batch in _bounded(rows):
+                await self._producer.send([record for row in batch for record in records_of(row)])
+        except RecordTooLarge as error:
+            raise Unavailable("eventlog", f"it takes no record of this size: {error}") from error
+
     async def _run_as_owner(self, stop: asyncio.Event) -> None:
         async with ownership(self._database, f"relay/{self._lane}") as connection:
             if connection is None:
-                await _either(stop, HEARTBEAT_S)
+                await stopped_within(stop, HEARTBEAT_S)
                 return
             log.info("relay_owns", lane=self._lane)
             while not stop.is_set():
@@ -116,7 +125,7 @@ class Relay:
                 wait.cancel()
 
 
-def records_of(row: "Row[tuple[object, ...]]") -> Sequence[NewRecord]:
+def records_of(row: Row[Any]) -> Sequence[NewRecord]:
     """Return the records of an outbox row: the event, and for a message's event its state behind it."""
     headers = (
         ("event_type", row.event_type.encode()),
@@ -133,9 +142,15 @@ def records_of(row: "Row[tuple[object, ...]]") -> Sequence[NewRecord]:
     return (told, state)
 
 
-async def _either(stop: asyncio.Event, timeout_s: float) -> None:
-    """Wait for `stop`, at most `timeout_s` seconds."""
-    try:
-        await asyncio.wait_for(stop.wait(), timeout_s)
-    except TimeoutError:
-        return
+def _bounded(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
+    """Yield the rows in batches, in order, each of bounded size."""
+    batch: list[Row[Any]] = []
+    size = 0
+    for row in rows:
+        if batch and size + len(row.body) > _SEND_MAX_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += len(row.body)
+    if batch:
+        yield batch

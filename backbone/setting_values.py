@@ -17,10 +17,19 @@ def database_url(value: str) -> str:
         if value.startswith(scheme) and len(value) > len(scheme):
             if scheme.startswith("postgresql"):
                 _host_and_port(value)
+            _only_ssl(value)
             return value
     raise ValueError(
         f"{_without_password(value)!r} is not sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST:PORT/NAME"
     )
+
+
+def _only_ssl(url: str) -> None:
+    query = url.partition("?")[2]
+    if query and not (url.startswith("postgresql") and re.fullmatch(r"ssl=[a-z-]+", query)):
+        raise ValueError(
+            f"{query!r} behind the ? is not understood; for PostgreSQL ssl=require and its like are"
+        )
 
 
 def eventlog_url(value: str) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from backbone.errors import SetupError, Unavailable
-from backbone.eventlog import EventLog, missing_topics
+from backbone.eventlog import EventLog
+from backbone.eventlog.topic_state import require
 from schemas.topics import Topic
 
 
@@ -19,6 +20,4 @@ def answering(setting: str) -> Iterator[None]:
 
 async def check_topics(eventlog: EventLog, needed: Sequence[Topic]) -> None:
     """Raise SetupError where a topic is missing; Unavailable when the log does not answer."""
-    missing = missing_topics(await eventlog.topics(), needed)
-    if missing:
-        raise SetupError(f"the event log lacks the topics {', '.join(missing)}: run `maeari topics apply`")
+    require(await eventlog.topics(), needed)

@@ -8,7 +8,7 @@ from backbone.http import bind
 from backbone.settings import Settings
 from backbone.startup import answering
 from backbone.wiring import open_ports
-from backend.service import check, serve
+from backend.service import check, new_health, serve
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -19,4 +19,4 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             with answering("MAEARI_DATABASE_URL"):
                 await check_migrated(ports.database)
             await check(ports)
-            await serve(ports, SystemClock(), settings, listener, stop)
+            await serve(ports, SystemClock(), settings, listener, new_health(), stop)

@@ -2,7 +2,10 @@
 
 import base64
 import binascii
+import re
 from typing import NamedTuple
+
+_TOKEN = re.compile(r"([0-9]{1,18}):(msg_[^\x00]{1,124})")
 
 
 class ConsistencyToken(NamedTuple):
@@ -23,7 +26,7 @@ def decode_token(text: str) -> ConsistencyToken:
         plain = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (UnicodeError, binascii.Error) as error:
         raise ValueError("not a Consistency-Token") from error
-    version, separator, message_id = plain.partition(":")
-    if not separator or not message_id.startswith("msg_") or not (version.isascii() and version.isdigit()):
+    parts = _TOKEN.fullmatch(plain)
+    if parts is None:
         raise ValueError("not a Consistency-Token")
-    return ConsistencyToken(message_id, int(version))
+    return ConsistencyToken(parts[2], int(parts[1]))

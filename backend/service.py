@@ -22,21 +22,30 @@ from schemas.topics import ALL_TOPICS
 log = structlog.get_logger()
 
 
+def new_health() -> Health:
+    """Without its database the backend can do nothing; without the others writes go on into the outbox."""
+    return Health("database", outbox_gauge.DEPENDENCY)
+
+
 async def serve(
-    ports: Ports, clock: Clock, settings: Settings, listener: socket.socket, stop: asyncio.Event
+    ports: Ports,
+    clock: Clock,
+    settings: Settings,
+    listener: socket.socket,
+    health: Health,
+    stop: asyncio.Event,
 ) -> None:
     """Serve until `stop` is set; what was taken on is answered first."""
-    # Without its database the backend can do nothing; without the others writes go on into the outbox.
-    health = Health("database", outbox_gauge.DEPENDENCY)
     relay = Relay(ports.database, ports.eventlog, "messages", health)
     gauge = OutboxGauge(ports.database, settings.outbox_max, health)
     executor = CommandExecutor(ports.database, clock, gauge.require_room, relay.wake)
-    app = create_app(executor, ports.database, ports.search, clock, health, settings.timezone)
+    app = create_app(executor, ports.database, ports.search, clock, health, settings)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
         # The look at the outbox is the question that the database must answer.
-        tasks.create_task(keep_asking(health, "database", gauge.look, 1.0, stop), name="outbox gauge")
-        tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search health")
+        tasks.create_task(keep_asking(health, "database", gauge.look, 1.0, stop), name="outbox")
+        tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search")
+        tasks.create_task(keep_asking(health, "eventlog", ports.eventlog.topics, 10.0, stop), name="log")
         tasks.create_task(serve_http(app, listener, stop), name="api")
     await executor.close()
 

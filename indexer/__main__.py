@@ -2,15 +2,13 @@
 
 import asyncio
 
-from backbone.eventlog import EventLog
 from backbone.health import Health
 from backbone.http import bind, serve_http
 from backbone.probes import probes_app
-from backbone.search import SearchIndex
 from backbone.settings import Settings
 from backbone.startup import answering, check_topics
 from backbone.wiring import open_ports
-from indexer.service import TOPICS, Indexer
+from indexer.service import TOPICS, serve
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -25,12 +23,3 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(serve_http(probes_app(health), probes, stop), name="probes")
                 tasks.create_task(serve(ports.eventlog, ports.search, health, stop), name="indexer")
-
-
-async def serve(eventlog: EventLog, search: SearchIndex, health: Health, stop: asyncio.Event) -> None:
-    """Index until `stop` is set; the topics, the index and its alias exist already."""
-    indexer = Indexer(eventlog, search, health)
-    try:
-        await indexer.run(stop)
-    finally:
-        await indexer.close()

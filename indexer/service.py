@@ -73,3 +73,12 @@ class Indexer:
             refused = {failure.message_id for failure in failures}
             messages = {key: versions for key, versions in messages.items() if key in refused and versions}
         return refusals
+
+
+async def serve(eventlog: EventLog, search: SearchIndex, health: Health, stop: asyncio.Event) -> None:
+    """Index until `stop` is set; the topics, the index and its alias exist already."""
+    indexer = Indexer(eventlog, search, health)
+    try:
+        await indexer.run(stop)
+    finally:
+        await indexer.close()

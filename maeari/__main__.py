@@ -1,10 +1,10 @@
-"""`maeari`: the command line. Each command loads only what it needs."""
+"""`maeari`: the command line. Each process and each tool loads when it is called."""
 
 from pathlib import Path
 
 import click
 
-from backbone.wiring import open_database, open_eventlog
+from backbone.wiring import open_ports
 from maeari.process import embedded_only, run_service, run_work, settings_or_exit
 
 _data = click.option(
@@ -37,27 +37,27 @@ def dev(data: Path | None) -> None:
     run_service(files, run)
 
 
-@main.command("backend")
+@main.command()
 @_data
-def _backend(data: Path | None) -> None:
+def backend(data: Path | None) -> None:
     """Run the REST API and the relay to the event log."""
     from backend.__main__ import run  # noqa: PLC0415
 
     run_service(settings_or_exit(data), run)
 
 
-@main.command("indexer")
+@main.command()
 @_data
-def _indexer(data: Path | None) -> None:
+def indexer(data: Path | None) -> None:
     """Run the projection of messages into the search index."""
     from indexer.__main__ import run  # noqa: PLC0415
 
     run_service(settings_or_exit(data), run)
 
 
-@main.command("notifier")
+@main.command()
 @_data
-def _notifier(data: Path | None) -> None:
+def notifier(data: Path | None) -> None:
     """Run the inbox and the WebSockets."""
     from notifier.__main__ import run  # noqa: PLC0415
 
@@ -73,11 +73,8 @@ def migrate(data: Path | None) -> None:
     settings = settings_or_exit(data)
 
     async def work() -> None:
-        database = open_database(settings)
-        try:
-            before, after = await migrations.migrate(database)
-        finally:
-            await database.close()
+        async with open_ports(settings) as ports:
+            before, after = await migrations.migrate(ports.database)
         click.echo(
             f"database: revision {after}" + (" already" if before == after else f", was {before or 'empty'}")
         )
@@ -121,12 +118,10 @@ def topics_apply(data: Path | None) -> None:
     settings = settings_or_exit(data)
 
     async def work() -> None:
-        eventlog = open_eventlog(settings)
-        try:
-            for line in await eventlog.apply_topics(ALL_TOPICS, settings.partitions) or ["nothing to do"]:
-                click.echo(line)
-        finally:
-            await eventlog.close()
+        async with open_ports(settings) as ports:
+            lines = await ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
+        for line in lines or ["nothing to do"]:
+            click.echo(line)
 
     run_work(settings, work)
 
@@ -138,13 +133,10 @@ def topics_show(data: Path | None) -> None:
     settings = settings_or_exit(data)
 
     async def work() -> None:
-        eventlog = open_eventlog(settings)
-        try:
-            for name, topic in sorted((await eventlog.topics()).items()):
+        async with open_ports(settings) as ports:
+            for name, topic in sorted((await ports.eventlog.topics()).items()):
                 offsets = " ".join(f"{a}-{b}" for a, b in zip(topic.earliest, topic.end, strict=True))
-                click.echo(f"{settings.topic_prefix}.{name:<20} {topic.cleanup:<8} {offsets}")
-        finally:
-            await eventlog.close()
+                click.echo(f"{ports.eventlog.full_name(name):<32} {topic.cleanup:<8} {offsets}")
 
     run_work(settings, work)
 

@@ -5,13 +5,13 @@ import sys
 
 from backbone.clock import SystemClock
 from backbone.database.migrations import migrate
-from backbone.health import Health
 from backbone.http import bind
 from backbone.settings import Settings
 from backbone.wiring import open_ports
+from backend.service import new_health
 from backend.service import serve as serve_backend
-from indexer.__main__ import serve as serve_indexer
-from notifier.__main__ import serve as serve_notifier
+from indexer.service import serve as serve_indexer
+from notifier.service import serve as serve_notifier
 from schemas.topics import ALL_TOPICS
 
 
@@ -25,13 +25,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await migrate(ports.database)
             await ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
             await ports.search.ensure()
-            health = Health("eventlog", "database", "search")
+            # One health for all, since one port answers for all.
+            health = new_health()
+            clock, log, database = SystemClock(), ports.eventlog, ports.database
             async with asyncio.TaskGroup() as services:
-                services.create_task(serve_backend(ports, SystemClock(), settings, api, stop))
-                services.create_task(serve_indexer(ports.eventlog, ports.search, health, stop))
-                services.create_task(
-                    serve_notifier(ports.eventlog, ports.database, settings, sockets, health, stop)
-                )
+                services.create_task(serve_backend(ports, clock, settings, api, health, stop))
+                services.create_task(serve_indexer(log, ports.search, health, stop))
+                services.create_task(serve_notifier(log, database, clock, settings, sockets, health, stop))
                 sys.stdout.write(greeting(settings))
                 sys.stdout.flush()
 

@@ -80,10 +80,9 @@ def run_work(settings: Settings, work: Callable[[], Awaitable[int | None]]) -> N
     except (SetupError, Unavailable) as error:
         _fail_with(error)
     except ExceptionGroup as group:
-        known = _first(group, SetupError) or _first(group, Unavailable)
-        if known is None:
-            raise
-        _fail_with(known)
+        if group.split((SetupError, Unavailable))[1] is not None:
+            raise  # there is a fault of ours among them, which must be seen
+        _fail_with(_first(group, SetupError) or _first(group, Unavailable) or group)
     else:
         sys.exit(code or 0)
 

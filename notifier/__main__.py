@@ -1,24 +1,16 @@
 """The notifier process: settings in, ports opened, consumer, relay, tail and sockets started."""
 
 import asyncio
-import socket
 
 from backbone.clock import SystemClock
-from backbone.database.engine import Database
 from backbone.database.migrations import check_migrated
-from backbone.eventlog import EventLog
 from backbone.health import Health
 from backbone.http import bind, serve_http
 from backbone.probes import probes_app
-from backbone.relay import Relay
 from backbone.settings import Settings
 from backbone.startup import answering, check_topics
 from backbone.wiring import open_ports
-from notifier.hub import Hub
-from notifier.mailbox import Mailbox
-from notifier.service import TOPICS, Notifier
-from notifier.sockets import SocketServer
-from notifier.tail import Tail
+from notifier.service import TOPICS, serve
 from schemas.topics import NOTIFICATIONS_SENT
 
 
@@ -37,37 +29,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(serve_http(probes_app(health), probes, stop), name="probes")
                 tasks.create_task(
-                    serve(ports.eventlog, ports.database, settings, listener, health, stop),
+                    serve(ports.eventlog, ports.database, SystemClock(), settings, listener, health, stop),
                     name="notifier",
                 )
-
-
-async def serve(
-    eventlog: EventLog,
-    database: Database,
-    settings: Settings,
-    listener: socket.socket,
-    health: Health,
-    stop: asyncio.Event,
-) -> None:
-    """Serve until `stop` is set, sockets on `listener`; tables and topics exist already."""
-    clock, hub = SystemClock(), Hub()
-    relay = Relay(database, eventlog, "notifications", health)
-    notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake)
-    sockets = SocketServer(Mailbox(database, clock), hub, settings.allowed_origins)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(notifier.run(stop), name="consumer")
-            tasks.create_task(relay.run(stop), name="relay")
-            tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
-            tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
-    finally:
-        await notifier.close()
-
-
-async def _serve_sockets(sockets: SocketServer, listener: socket.socket, stop: asyncio.Event) -> None:
-    await sockets.start(listener)
-    try:
-        await stop.wait()
-    finally:
-        await sockets.close()

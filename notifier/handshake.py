@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from backbone.settings import is_loopback
+from backbone.origins import allowed_origin
 from schemas.frames import (
     CLOSE_BAD_FRAME,
     CLOSE_FORBIDDEN_ORIGIN,
@@ -60,18 +60,8 @@ def read_caller(target: str) -> Caller:
 
 
 def check_origin(origin: str, allowed: Sequence[str]) -> None:
-    """Refuse pages of other sites: a browser connects for any page, but says in `Origin` whose it is.
-
-    Programs send none. Where no origins are set, pages of this machine are allowed: the port is bound to
-    loopback, and a name that merely resolves to it may belong to anyone. Raises Refused.
-    """
-    if "*" in allowed or origin in allowed:
-        return
-    try:
-        host = urlsplit(origin).hostname
-    except ValueError:
-        host = None
-    if allowed or host is None or not is_loopback(host):
+    """Refuse pages of other sites. Raises Refused."""
+    if not allowed_origin(origin, allowed):
         raise Refused(CLOSE_FORBIDDEN_ORIGIN, "this origin is not in MAEARI_ALLOWED_ORIGINS")
 
 

@@ -5,6 +5,7 @@ its reason, and keeps no other from being applied.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -15,9 +16,15 @@ from backbone.errors import Poison
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.consumer import ConsumingLoop, Refusal
 from backbone.health import Health
+from backbone.relay import Relay
+from backbone.settings import Settings
 from notifier.hub import Hub
 from notifier.inbox import Inbox
+from notifier.mailbox import Mailbox
+from notifier.sockets import SocketServer
+from notifier.tail import Tail
 from schemas.events import MessageDeleted, MessagesEvent, decode_message_event
+from schemas.messages import ID_MAX_CHARACTERS
 from schemas.topics import CHANNELS_CHANGED, GROUP_NOTIFIER, MESSAGE_TOPICS
 
 TOPICS = (*MESSAGE_TOPICS, CHANNELS_CHANGED)
@@ -83,11 +90,47 @@ def read_event(record: Record) -> MessagesEvent:
         event = decode_message_event(record.value)
     except msgspec.DecodeError as error:
         raise Poison(f"not an event of a message: {error}") from error
-    texts = [event.payload.message_id, event.payload.channel_id, event.payload.author_id]
+    ids = [event.payload.message_id, event.payload.channel_id, event.payload.author_id]
+    texts = [event.event_id]
     if not isinstance(event, MessageDeleted):
-        texts += [event.payload.content, *event.payload.mentions]
-    if any("\0" in text for text in texts):
+        ids += event.payload.mentions
+        texts.append(event.payload.content)
+    if any("\0" in text for text in ids + texts):
         raise Poison("a text of the event holds NUL")
+    if any(len(text) > ID_MAX_CHARACTERS for text in ids):
+        raise Poison(f"an id of the event has more than {ID_MAX_CHARACTERS} characters")
     if event.sequence > _SEQUENCE_MAX:
         raise Poison(f"the sequence {event.sequence} is beyond 63 bits")
     return event
+
+
+async def serve(
+    eventlog: EventLog,
+    database: Database,
+    clock: Clock,
+    settings: Settings,
+    listener: socket.socket,
+    health: Health,
+    stop: asyncio.Event,
+) -> None:
+    """Serve until `stop` is set, sockets on `listener`; tables and topics exist already."""
+    hub = Hub()
+    relay = Relay(database, eventlog, "notifications", health)
+    notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake)
+    sockets = SocketServer(Mailbox(database, clock), hub, settings.allowed_origins)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(notifier.run(stop), name="consumer")
+            tasks.create_task(relay.run(stop), name="relay")
+            tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
+            tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
+    finally:
+        await notifier.close()
+
+
+async def _serve_sockets(sockets: SocketServer, listener: socket.socket, stop: asyncio.Event) -> None:
+    await sockets.start(listener)
+    try:
+        await stop.wait()
+    finally:
+        await sockets.close()

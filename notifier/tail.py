@@ -11,6 +11,7 @@ import structlog
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Reader
 from backbone.health import Health
+from backbone.waiting import stopped_within
 from notifier.hub import Hub
 from schemas.topics import NOTIFICATIONS_SENT
 
@@ -48,7 +49,7 @@ class Tail:
             except Unavailable as error:
                 self._health.down(error.dependency, error.detail)
                 log.warning("tail_waits", reason=str(error))
-                await _either(stop, _RETRY_S)
+                await stopped_within(stop, _RETRY_S)
         await self.close()
 
     async def close(self) -> None:
@@ -66,11 +67,3 @@ class Tail:
             raise
         self._reader = reader
         self._hub.wake_all()
-
-
-async def _either(stop: asyncio.Event, timeout_s: float) -> None:
-    """Wait for `stop`, at most `timeout_s` seconds."""
-    try:
-        await asyncio.wait_for(stop.wait(), timeout_s)
-    except TimeoutError:
-        return

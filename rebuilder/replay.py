@@ -1,6 +1,6 @@
 """The replay: reads topics from where a reader stands up to given offsets, folds and stores what is newest.
 
-Guarantees: positions reach the given offsets before it returns; memory is bounded by one batch; a
+Guarantees: positions reach the given offsets before it returns; it holds one batch, and the fold; a
 record that cannot be read or applied is named and never passed over in silence.
 """
 

@@ -68,15 +68,15 @@ def _postgres_engine(url: URL) -> AsyncEngine:
 
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
-    if url.database and url.database != ":memory:":
-        _make_folder(Path(url.database).parent)
     engine = create_async_engine(url, connect_args={"timeout": _SQLITE_BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine.sync_engine, "do_connect", _before_connecting)
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of a file. Raises SetupError where that cannot be, or where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,6 +85,10 @@ def _make_folder(folder: Path) -> None:
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SetupError(f"MAEARI_DATA: cannot write into the folder {folder}; choose another one")
+
+
+def _before_connecting(_dialect: object, _record: object, arguments: list[Any], _options: object) -> None:
+    make_folder(Path(arguments[0]).parent)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -16,6 +16,9 @@ _PASSING_CLASSES = ("08", "53", "55", "57", "58")
 # Deadlocks and serialization failures.
 _ROLLED_BACK_CLASS = "40"
 _MISSING_TABLE = "42P01"
+_NO_PRIVILEGE = "42501"
+_READ_ONLY = "25006"
+_NOT_MIGRATED = "the database lacks its tables: run `maeari migrate`"
 # What a wrong URL leads to: no such database, user or password.
 _REFUSED_CLASSES = ("28", "3D")
 _SQLITE_PASSING = ("locked", "busy", "disk", "full", "unable to open", "readonly", "i/o error")
@@ -52,14 +55,29 @@ def _translated(error: DBAPIError) -> Exception:
     reason = one_line(error.orig) if error.orig is not None else one_line(error)
     reason = reason.rsplit(">: ", 1)[-1]
     sqlstate = getattr(error.orig, "sqlstate", None)
-    if sqlstate == _MISSING_TABLE or "no such table" in reason:
-        return SetupError("the database lacks its tables: run `maeari migrate`")
+    meaning = _meaning_of_sqlite(reason) if sqlstate is None else _meaning_of_postgres(str(sqlstate), reason)
+    if meaning is None and error.connection_invalidated:
+        return Unavailable(DEPENDENCY, reason)
+    return meaning or error
+
+
+def _meaning_of_postgres(sqlstate: str, reason: str) -> Exception | None:
+    if sqlstate == _MISSING_TABLE:
+        return SetupError(_NOT_MIGRATED)
+    if sqlstate == _NO_PRIVILEGE:
+        return SetupError(f"MAEARI_DATABASE_URL: its user may not do this: {reason}")
+    if sqlstate.startswith(_ROLLED_BACK_CLASS):
+        return RolledBack(DEPENDENCY, reason)
+    if sqlstate == _READ_ONLY or sqlstate[:2] in (*_PASSING_CLASSES, *_REFUSED_CLASSES):
+        return Unavailable(DEPENDENCY, reason)
+    return None
+
+
+def _meaning_of_sqlite(reason: str) -> Exception | None:
+    if "no such table" in reason:
+        return SetupError(_NOT_MIGRATED)
     if "not a database" in reason or "malformed" in reason:
         return SetupError(f"MAEARI_DATABASE_URL: {reason}: move the file away, or name another one")
-    if sqlstate and sqlstate.startswith(_ROLLED_BACK_CLASS):
-        return RolledBack(DEPENDENCY, reason)
-    if error.connection_invalidated or (sqlstate and sqlstate[:2] in (*_PASSING_CLASSES, *_REFUSED_CLASSES)):
+    if any(word in reason.lower() for word in _SQLITE_PASSING):
         return Unavailable(DEPENDENCY, reason)
-    if sqlstate is None and any(word in reason.lower() for word in _SQLITE_PASSING):
-        return Unavailable(DEPENDENCY, reason)
-    return error
+    return None

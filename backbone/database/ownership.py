@@ -5,21 +5,26 @@ very connection: an owner whose connection is gone can no longer touch a row. Th
 session of an owner that froze (`idle_session_timeout`). On SQLite it is a lock on a file beside the database.
 """
 
+import asyncio
 import fcntl
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.database.engine import Database
+from backbone.database.engine import Database, make_folder
 from backbone.database.errors import translated_errors
 from backbone.errors import SetupError
+from backbone.waiting import stopped_within
 
 IDLE_SESSION_TIMEOUT_MS = 5_000
 HEARTBEAT_S = 1.0
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -34,11 +39,42 @@ async def ownership(database: Database, name: str) -> AsyncIterator[AsyncConnect
         yield connection
 
 
+async def while_owner(database: Database, connection: AsyncConnection, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` that does not use the owner's connection, and keep that connection alive meanwhile.
+
+    Raises Unavailable when ownership is lost before the work is done; the work is cancelled then.
+    """
+    if database.embedded:  # a lock on a file cannot be lost
+        return await work
+    working = asyncio.ensure_future(work)
+    done = asyncio.Event()
+    staying = asyncio.ensure_future(_stay_owner(connection, done))
+    try:
+        await asyncio.wait({working, staying}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            staying.result()
+        return await working
+    finally:
+        # A statement under way is let end: cancelled in the middle, it would take the connection with it.
+        done.set()
+        working.cancel()
+        await asyncio.gather(working, staying, return_exceptions=True)
+
+
+async def _stay_owner(connection: AsyncConnection, done: asyncio.Event) -> None:
+    """Use the connection often enough that the server does not take its owner for frozen."""
+    while not await stopped_within(done, HEARTBEAT_S):
+        with translated_errors():
+            async with connection.begin():
+                await connection.execute(text("SELECT 1"))
+
+
 @asynccontextmanager
 async def _owned_session(database: Database, name: str) -> AsyncIterator[AsyncConnection | None]:
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
     with translated_errors():
         async with database.engine.connect() as connection:
+            held = None
             try:
                 async with connection.begin():
                     held = await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})
@@ -48,13 +84,15 @@ async def _owned_session(database: Database, name: str) -> AsyncIterator[AsyncCo
                         )
                 yield connection if held else None
             finally:
-                # The session holds the lock and an odd timeout: it must not go back to the pool.
-                await connection.invalidate()
+                # A session that holds the lock and an odd timeout must not go back to the pool.
+                if held is not False:
+                    await connection.invalidate()
 
 
 @asynccontextmanager
 async def _owned_file(database: Database, name: str) -> AsyncIterator[AsyncConnection | None]:
-    path = Path(f"{database.url.database}.{name.replace('/', '-')}.lock")
+    path = Path(f"{database.url.database}.{name.replace('/', '-').replace(' ', '-')}.lock")
+    make_folder(path.parent)
     try:
         file = path.open("w")  # noqa: ASYNC230 - an empty file, opened once
     except OSError as error:
@@ -66,5 +104,4 @@ async def _owned_file(database: Database, name: str) -> AsyncIterator[AsyncConne
             yield None
             return
         async with database.engine.connect() as connection:
-            await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
             yield connection

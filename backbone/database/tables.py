@@ -12,7 +12,6 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
-    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -97,13 +96,12 @@ outbox = Table(
     metadata,
     Column("position", _RowNumber, primary_key=True, autoincrement=True),
     Column("lane", Text, nullable=False),
-    Column("shard", SmallInteger, nullable=False),
     Column("ordering_key", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("event_type", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Index("outbox_by_lane", "lane", "shard", "position"),
+    Index("outbox_by_lane", "lane", "position"),
     comment="Events that the log has not acknowledged yet; a lane is drained by one kind of process.",
 )
 

@@ -1,10 +1,11 @@
 """The Litestar application: routes, dependencies and the shape of refusals, put together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from litestar import Litestar, Request, Response, get
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -12,13 +13,27 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.health import Health
+from backbone.origins import allowed_origin
 from backbone.probes import probe
 from backbone.search import SearchIndex
+from backbone.settings import Settings
 from backend.api.messages import WriteSide, delete_message, edit_message, post_message, read_message
 from backend.api.problems import EXCEPTION_HANDLERS
 from backend.api.search import ReadSide, search_messages
 from backend.commands.executor import CommandExecutor
+from backend.domain.rejections import Forbidden
 from schemas.messages import BODY_MAX_BYTES
+
+# What a page's script may read of an answer, beside the body.
+_EXPOSED_HEADERS = [
+    "Location",
+    "ETag",
+    "Link",
+    "Retry-After",
+    "Consistency-Token",
+    "Search-Complete",
+    "Total-Count",
+]
 
 
 def create_app(
@@ -27,7 +42,7 @@ def create_app(
     index: SearchIndex,
     clock: Clock,
     health: Health,
-    timezone: str,
+    settings: Settings,
 ) -> Litestar:
     """Return the app over ports that are open; it starts and stops none of them."""
 
@@ -40,13 +55,15 @@ def create_app(
 
     values: Mapping[str, object] = {
         "write_side": WriteSide(executor, clock),
-        "read_side": ReadSide(database, index, health, ZoneInfo(timezone)),
+        "read_side": ReadSide(database, index, health, ZoneInfo(settings.timezone)),
         "database": database,
     }
     return Litestar(
         route_handlers=[post_message, read_message, edit_message, delete_message, search_messages, probes],
         dependencies={name: _given(value) for name, value in values.items()},
         exception_handlers=EXCEPTION_HANDLERS,
+        before_request=_origin_check(settings.allowed_origins),
+        cors_config=_cors(settings.allowed_origins),
         request_max_body_size=BODY_MAX_BYTES,
         openapi_config=OpenAPIConfig(
             title="maeari", version="1.0.0", path="/schema", render_plugins=[JsonRenderPlugin()]
@@ -54,6 +71,23 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+
+
+def _cors(allowed: Sequence[str]) -> CORSConfig | None:
+    if not allowed:
+        return None
+    return CORSConfig(allow_origins=list(allowed), expose_headers=_EXPOSED_HEADERS)
+
+
+def _origin_check(allowed: Sequence[str]) -> Callable[[Request[Any, Any, Any]], None]:
+    """Refuse what pages of other sites ask for: some requests a browser sends without asking first."""
+
+    def check(request: Request[Any, Any, Any]) -> None:
+        origin = request.headers.get("Origin")
+        if origin is not None and not allowed_origin(origin, allowed):
+            raise Forbidden("this origin is not in MAEARI_ALLOWED_ORIGINS")
+
+    return check
 
 
 def _given(value: object) -> Provide:

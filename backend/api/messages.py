@@ -1,5 +1,6 @@
 """The routes of single messages: post, read, edit, delete."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from backend.api.identity import actor_of, reader_of
 from backend.commands.executor import CommandExecutor
 from backend.consistency import ConsistencyToken
 from backend.domain.commands import DeleteMessage, EditMessage, PostMessage
-from backend.domain.rejections import Invalid
+from backend.domain.rejections import Invalid, NotFound
 from backend.queries.messages import get_message
 from schemas.messages import (
     IDEMPOTENCY_KEY_MAX_CHARACTERS,
@@ -34,7 +35,7 @@ class PostMessageBody(msgspec.Struct, frozen=True, kw_only=True):
     author_id: Identifier | None = None
     mentions: Mentions = ()
     attachments: Attachments = ()
-    parent_id: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    parent_id: Identifier | None = None
 
 
 class EditMessageBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +85,7 @@ async def read_message(
     """Return the message as it is now, from the database; 404 when unknown, 410 when deleted."""
     if "as_of" in request.query_params:
         raise Invalid("as_of", "is not supported by this version yet")
-    message = await get_message(database, message_id, reader_of(request))
+    message = await get_message(database, _existing(message_id), reader_of(request))
     return Response(message, headers={"ETag": _etag(message)})
 
 
@@ -101,7 +102,7 @@ async def edit_message(
         raise Invalid("body", "nothing to change: give content, mentions or attachments")
     outcome = await write_side.executor.execute(
         EditMessage(
-            message_id=message_id,
+            message_id=_existing(message_id),
             actor_id=actor_id,
             content=data.content,
             mentions=data.mentions,
@@ -117,9 +118,17 @@ async def delete_message(
     request: Request[Any, Any, Any], message_id: FromPath[str], write_side: NamedDependency[WriteSide]
 ) -> Response[None]:
     """Delete a message, as its author or an owner of the channel; once more changes nothing."""
-    outcome = await write_side.executor.execute(DeleteMessage(message_id, actor_of(request)))
+    outcome = await write_side.executor.execute(DeleteMessage(_existing(message_id), actor_of(request)))
     token = ConsistencyToken(message_id, outcome.record.message.version)
     return Response(None, status_code=204, headers={"Consistency-Token": token.encode()})
+
+
+def _existing(message_id: str) -> str:
+    """Return the id of a path. Raises NotFound for one that no message can have: no database sees it."""
+    try:
+        return msgspec.convert(message_id, Identifier)
+    except msgspec.ValidationError:
+        raise NotFound("there is no such message") from None
 
 
 def _version_headers(message: Message) -> dict[str, str]:
@@ -137,7 +146,7 @@ def _if_match(request: Request[Any, Any, Any]) -> frozenset[int] | None:
     if header is None or header.strip() == "*":
         return None
     tags = (tag.strip().strip('"') for tag in header.split(","))
-    return frozenset(int(tag) for tag in tags if tag.isascii() and tag.isdigit())
+    return frozenset(int(tag) for tag in tags if re.fullmatch(r"[0-9]{1,18}", tag))
 
 
 def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:

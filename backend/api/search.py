@@ -85,7 +85,7 @@ def _query(request: Request[Any, Any, Any], timezone: ZoneInfo) -> SearchQuery:
 def _limit(text: str | None) -> int:
     if text is None:
         return LIMIT_DEFAULT
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= LIMIT_MAX:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= LIMIT_MAX:
         raise Invalid("limit", f"a whole number from 1 to {LIMIT_MAX}")
     return int(text)
 

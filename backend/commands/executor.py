@@ -92,6 +92,11 @@ class CommandExecutor:
         try:
             answers = await self._in_one_transaction([waiting.command for waiting in taken])
         except Exception as error:  # noqa: BLE001 - whatever it is, each caller must hear of it
+            if len(taken) > 1 and not isinstance(error, Unavailable):
+                # One of them breaks the transaction for all: each is tried by itself.
+                for waiting in taken:
+                    await self._commit([waiting])
+                return
             answers = [error] * len(taken)
         else:
             self._stored()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import and_, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -150,7 +150,10 @@ async def _load_earlier(connection: AsyncConnection, group: Group, posts: Sequen
         .join(message_events, message_events.c.message_id == idempotency_keys.c.message_id)
         .where(
             message_events.c.event_type == "message.created",
-            tuple_(idempotency_keys.c.author_id, idempotency_keys.c.key_hash).in_(keys),
+            # SQLite finds these in the index one by one, and a list of pairs not at all.
+            or_(
+                *(and_(idempotency_keys.c.author_id == a, idempotency_keys.c.key_hash == k) for a, k in keys)
+            ),
         )
     )
     for row in (await connection.execute(query)).mappings():

@@ -166,6 +166,7 @@ BAD_BODIES: list[tuple[bytes, int, str | None]] = [
     (b'{"channel_id": "c", "author_id": "a", "content": "x", "mentions": [1]}', 400, "mentions"),
     (b'{"channel_id": "c", "author_id": "a", "content": "x", "attachments": [{"name": "n", "url": "ftp://x"}]}',
      400, "attachments"),
+    (b'{"channel_id": "c", "author_id": "a", "content": "x", "parent_id": "\\u0000"}', 400, "parent_id"),
     (b"[" * 200_000, 400, None),
     (b'{"a":' * 100_000, 400, None),
 ]  # fmt: skip
@@ -202,6 +203,37 @@ async def test_unknown_things(backend: Backend) -> None:
         assert answer.headers["content-type"].startswith("application/problem+json")
     empty = await client.patch("/messages/x", json={}, headers=user("a"))
     assert empty.status_code == 400
+
+
+@pytest.mark.parametrize("id_", ["%00", "msg_%00", "%0A", "x" * 500, "..%2F..", "%EB%B0%B0%ED%8F%AC"])
+async def test_an_id_that_cannot_be(backend: Backend, id_: str) -> None:
+    """Ids of paths that no message can have are not found, by every method, and never reach a database."""
+    client, headers = backend.client, user("a")
+    assert (await client.get(f"/messages/{id_}")).status_code == 404
+    assert (await client.patch(f"/messages/{id_}", json={"content": "x"}, headers=headers)).status_code == 404
+    assert (await client.delete(f"/messages/{id_}", headers=headers)).status_code == 404
+
+
+async def test_odd_headers(backend: Backend) -> None:
+    """Headers of any length and content get a refusal, not an error of the server's."""
+    message = await backend.post("c", "a", "1")
+    path = f"/messages/{message['message_id']}"
+    for tag in ("9" * 5_000, '"', "", '"2x"', "²"):
+        odd = {**user("a"), b"If-Match": tag.encode()}
+        assert (await backend.client.patch(path, json={"content": "x"}, headers=odd)).status_code == 412, tag
+    body = {"channel_id": "c", "author_id": "a", "content": "x"}
+    for key in ("", "k" * 256):
+        answer = await backend.client.post("/messages", json=body, headers={"Idempotency-Key": key})
+        assert answer.status_code == 400
+
+
+async def test_pages_of_other_sites_are_refused(backend: Backend) -> None:
+    """A browser may send a simple request for any page: only pages of this machine are served."""
+    body = b'{"channel_id": "c", "author_id": "a", "content": "x"}'
+    for origin, status in [("http://evil.example", 403), ("null", 403), ("http://localhost:3000", 201)]:
+        headers = {"Origin": origin, "content-type": "text/plain"}
+        assert (await backend.client.post("/messages", content=body, headers=headers)).status_code == status
+    assert (await stored(backend))[0] == 1
 
 
 async def test_a_repeated_key_answers_the_first_message(backend: Backend) -> None:

@@ -165,6 +165,8 @@ async def test_own_writes(platform: Platform) -> None:
         ({"q": "  "}, "q"),
         ({"q": "x", "limit": "0"}, "limit"),
         ({"q": "x", "limit": "101"}, "limit"),
+        ({"q": "x", "limit": "0000001009999"}, "limit"),
+        ({"q": "x", "limit": "9" * 5_000}, "limit"),
         ({"q": "x", "limit": "١"}, "limit"),
         ({"q": "x", "cursor": "damaged"}, "cursor"),
         ({"q": "x", "sort": "best"}, "sort"),

@@ -16,10 +16,9 @@ from backbone.http import bind
 from backbone.relay import Relay
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
-from notifier.__main__ import serve
 from notifier.hub import Hub
 from notifier.inbox import Inbox
-from notifier.service import Notifier
+from notifier.service import Notifier, serve
 from notifier.tail import Tail
 from schemas.events import MessagesEvent, encode, event_type
 from schemas.frames import NotificationFrame, Read, Retracted
@@ -237,7 +236,9 @@ async def running(settings: Settings, database: Database, stop: asyncio.Event) -
         port = int(listener.getsockname()[1])
         eventlog = open_eventlog(settings)
         health = Health("eventlog", "database")
-        serving = asyncio.create_task(serve(eventlog, database, settings, listener, health, stop))
+        serving = asyncio.create_task(
+            serve(eventlog, database, SystemClock(), settings, listener, health, stop)
+        )
         try:
             yield Node(database, Hub(), port)
         finally:

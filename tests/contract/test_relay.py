@@ -1,11 +1,12 @@
 """The relay between a real database and a real log: everything stored is told, in order, at least once."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from sqlalchemy import func, select
 
-from backbone.database.ownership import ownership
+from backbone.database.ownership import IDLE_SESSION_TIMEOUT_MS, ownership
 from backbone.database.tables import outbox
 from backbone.errors import Unavailable
 from backbone.eventlog import NewRecord, Record
@@ -17,6 +18,7 @@ from schemas.topics import MESSAGES_STATE, STREAM_TOPICS, Topic
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, make_topics, own_database, running_backend, user
 from tests.support.eventlog import dropped_topics
+from tests.support.waiting import until
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -87,7 +89,7 @@ class TellsButForgets:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def send(self, records: list[NewRecord]) -> None:
+    async def send(self, records: Sequence[NewRecord]) -> None:
         real = await self._backend.ports.eventlog.producer()
         await real.send(records)
         await real.close()
@@ -101,13 +103,65 @@ async def test_a_lost_acknowledgement_repeats_and_loses_nothing(backend: Backend
     """What the log has but did not acknowledge stays in the outbox, and is told again, in order."""
     await backend.post("c", "a", "once")
     relay = Relay(backend.ports.database, backend.ports.eventlog, "messages", backend.health)
-    relay._producer = TellsButForgets(backend)  # type: ignore[assignment]
+    relay._producer = TellsButForgets(backend)
     with pytest.raises(Unavailable):
         await step_once(backend, relay)
     assert await backend.relay() == 2
     events = [decode_stream_event(record.value or b"") for record in await told(backend, *STREAM_TOPICS)]
     assert sorted(event.sequence for event in events) == [1, 1, 2, 2]
     assert len({event.event_id for event in events}) == 2
+
+
+async def test_a_slow_log_does_not_cost_the_ownership(backend: Backend) -> None:
+    """A send that outlasts the server's patience with an idle owner: nobody else takes over meanwhile."""
+    await backend.post("c", "a", "slow")
+    relay = Relay(backend.ports.database, backend.ports.eventlog, "messages", backend.health)
+    slow = Slow()
+    relay._producer = slow
+    stepping = asyncio.create_task(step_once(backend, relay))
+    await slow.sending.wait()
+    async with ownership(backend.ports.database, "relay/messages") as second:
+        assert second is None
+    await stepping
+    assert await backend.relay() == 0
+
+
+class Slow:
+    """A producer that takes longer than an idle session may."""
+
+    def __init__(self) -> None:
+        self.sending = asyncio.Event()
+
+    async def send(self, records: Sequence[NewRecord]) -> None:
+        await asyncio.sleep(IDLE_SESSION_TIMEOUT_MS / 1000 + 1.5)
+        self.sending.set()
+        await asyncio.sleep(0.3)
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_two_relays_hand_over(backend: Backend) -> None:
+    """Of two relays one works; when it stops, the other goes on, and nothing is told out of order."""
+    stops = [asyncio.Event(), asyncio.Event()]
+    relays = [
+        Relay(backend.ports.database, backend.ports.eventlog, "messages", backend.health) for _ in stops
+    ]
+    running = [asyncio.create_task(relay.run(stop)) for relay, stop in zip(relays, stops, strict=True)]
+    for stop, task in zip(stops, running, strict=True):
+        await write_some(backend)
+        await until(lambda: nothing_left(backend))
+        stop.set()
+        await task
+    events = [decode_stream_event(record.value or b"") for record in await told(backend, *STREAM_TOPICS)]
+    for channel in {event.payload.channel_id for event in events}:
+        sequences = sorted(event.sequence for event in events if event.payload.channel_id == channel)
+        assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def nothing_left(backend: Backend) -> bool:
+    async with backend.ports.database.reading() as connection:
+        return await connection.scalar(select(func.count()).select_from(outbox)) == 0
 
 
 async def step_once(backend: Backend, relay: Relay) -> None:

@@ -67,7 +67,7 @@ async def running_backend(settings: Settings) -> AsyncIterator[Backend]:
         clock = SystemClock()
         executor = CommandExecutor(ports.database, clock)
         health = Health("database")
-        app = create_app(executor, ports.database, ports.search, clock, health, settings.timezone)
+        app = create_app(executor, ports.database, ports.search, clock, health, settings)
         transport = httpx.ASGITransport(app=cast(Any, app), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield Backend(ports, executor, client, health)

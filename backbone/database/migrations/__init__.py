@@ -31,6 +31,7 @@ async def check_migrated(database: Database) -> None:
     async with database.reading() as connection:
         current = await connection.run_sync(_current)
     newest = _newest()
+    _require_known(current)
     if current != newest:
         state = "lacks its tables" if current is None else f"is at revision {current}, not {newest}"
         raise SetupError(f"the database {state}: run `maeari migrate`")
@@ -48,12 +49,19 @@ def _newest() -> str:
     return head
 
 
+def _require_known(revision: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise SetupError(f"the database is at revision {revision}, newer than this maeari: install that one")
+
+
 def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
     before = _current(connection)
+    _require_known(before)
     newest = _newest()
     if before != newest:
         config = _config()

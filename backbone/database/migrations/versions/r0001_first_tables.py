@@ -91,7 +91,6 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("lane", sa.Text(), nullable=False),
-        sa.Column("shard", sa.SmallInteger(), nullable=False),
         sa.Column("ordering_key", sa.Text(), nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("event_type", sa.Text(), nullable=False),
@@ -100,7 +99,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("position"),
         comment="Events that the log has not acknowledged yet; a lane is drained by one kind of process.",
     )
-    op.create_index("outbox_by_lane", "outbox", ["lane", "shard", "position"], unique=False)
+    op.create_index("outbox_by_lane", "outbox", ["lane", "position"], unique=False)
     op.create_table(
         "channel_members",
         sa.Column("channel_id", sa.Text(), nullable=False),
