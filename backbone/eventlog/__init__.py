@@ -82,7 +82,11 @@ class RecordTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it exists: `earliest` and `end` are offsets, one a partition."""
+    """A topic as it exists: `earliest` and `end` are offsets, one a partition.
+
+    `retention_ms` is how long records are kept where they expire, `tombstones_ms` how long a compacted
+    topic keeps its tombstones.
+    """
 
     name: str
     partitions: int
@@ -91,6 +95,7 @@ class TopicState:
     replication: int
     earliest: tuple[int, ...]
     end: tuple[int, ...]
+    tombstones_ms: int | None = None
 
 
 class Producer(Protocol):
@@ -175,15 +180,13 @@ class EventLog(Protocol):
         """Return the topics that exist under the prefix, by bare name. Raises Unavailable."""
 
     async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
-        """Make the topics that are missing; return a line for each one made or found to differ."""
+        """Make the topics that are missing; return a line for each one made or found to differ.
+
+        Where the adapter thins topics out by itself (see `compact`), it does so here.
+        """
 
     async def compact(self, topic: Topic) -> None:
-        """Keep the last record of each key, where the adapter does that on demand (else: nothing)."""
+        """Keep the last record of each key, where the adapter does that itself (else: nothing)."""
 
     async def close(self) -> None:
         """Release whatever is open, consumers and producers included."""
-
-
-def missing_topics(existing: Mapping[str, TopicState], needed: Sequence[Topic]) -> list[str]:
-    """Return the names of the topics that a process needs and the log does not have."""
-    return [topic.name for topic in needed if topic.name not in existing]

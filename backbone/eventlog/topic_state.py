@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from backbone.errors import SetupError
-from backbone.eventlog import TopicState, missing_topics
-from schemas.topics import DAY_MS, Topic
+from backbone.eventlog import TopicState
+from schemas.topics import DAY_MS, REPLAY_HORIZON_MS, Topic
 
 
 def made(topic: Topic, partitions: int, replication: int) -> str:
@@ -25,12 +25,17 @@ def differences(topic: Topic, state: TopicState, partitions: int) -> list[str]:
         lines.append(
             f"{topic.name}: is {present}, wanted {_kept(topic.cleanup, topic.retention_ms)}; left as it is"
         )
+    elif topic.cleanup == "compact" and state.tombstones_ms != REPLAY_HORIZON_MS:
+        lines.append(
+            f"{topic.name}: keeps tombstones for {_days(state.tombstones_ms or 0)},"
+            f" wanted {_days(REPLAY_HORIZON_MS)}; left as it is"
+        )
     return lines
 
 
 def require(existing: Mapping[str, TopicState], needed: Sequence[Topic]) -> None:
     """Raise SetupError when a topic is missing."""
-    missing = missing_topics(existing, needed)
+    missing = [topic.name for topic in needed if topic.name not in existing]
     if missing:
         raise SetupError(missing_message(missing))
 
@@ -47,6 +52,10 @@ def _kept(cleanup: str, retention_ms: int | None) -> str:
         case "compact":
             return "compacted"
         case "expire" if retention_ms is not None:
-            return f"kept for {retention_ms / DAY_MS:g} days"
+            return f"kept for {_days(retention_ms)}"
         case _:
             return f"cleaned up by {cleanup!r}"
+
+
+def _days(duration_ms: int) -> str:
+    return f"{duration_ms / DAY_MS:g} days"

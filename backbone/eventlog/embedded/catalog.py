@@ -7,7 +7,7 @@ from backbone.errors import SetupError
 from backbone.eventlog import TopicPartition, TopicState
 from backbone.eventlog.embedded.storage import Storage
 from backbone.eventlog.topic_state import missing_message
-from schemas.topics import Topic
+from schemas.topics import REPLAY_HORIZON_MS, Topic
 
 
 class Catalog:
@@ -79,6 +79,7 @@ class Catalog:
                 strict=True,
             )
             bare = name.removeprefix(f"{self._prefix}.")
-            state = TopicState(bare, partitions, cleanup, retention_ms, 1, earliest, end)
+            tombstones_ms = REPLAY_HORIZON_MS if cleanup == "compact" else None
+            state = TopicState(bare, partitions, cleanup, retention_ms, 1, earliest, end, tombstones_ms)
             found.append((state, list(ids)))
         return found

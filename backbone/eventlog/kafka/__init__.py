@@ -22,19 +22,11 @@ class KafkaEventLog:
     """See EventLog; `bootstrap_servers` is `host:port`, several with commas between."""
 
     def __init__(
-        self,
-        bootstrap_servers: str,
-        prefix: str,
-        compression: str,
-        security: KafkaSecurity,
-        *,
-        linger_ms: int = 0,
+        self, bootstrap_servers: str, prefix: str, compression: str, security: KafkaSecurity
     ) -> None:
         self._cluster = Cluster(bootstrap_servers, security)
         self._names = Names(prefix)
-        self._prefix = prefix
         self._compression = compression
-        self._linger_ms = linger_ms
         self._administrator = Administrator(self._cluster, self._names)
         self._open: set[KafkaProducer | KafkaConsumer | KafkaReader] = set()
 
@@ -43,9 +35,7 @@ class KafkaEventLog:
 
     async def producer(self) -> KafkaProducer:
         """See EventLog."""
-        producer = KafkaProducer(
-            self._cluster, self._prefix, self._compression, self._linger_ms, self._open.discard
-        )
+        producer = KafkaProducer(self._cluster, self._names, self._compression, self._open.discard)
         await producer.open()
         self._open.add(producer)
         return producer

@@ -24,7 +24,7 @@ REQUEST_TIMEOUT_MS = 15_000
 
 _REPEAT_AFTER_S = 10.0
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 class Client(Protocol):
@@ -100,7 +100,7 @@ async def stop(client: Client) -> None:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise
-        _log.warning("kafka_client_stopped_hard", error=one_line(error))
+        log.warning("kafka_client_stopped_hard", error=one_line(error))
         # Without its connections nothing of the client goes on in the background.
         network = getattr(client, "client", None) or getattr(client, "_client", None)
         if network is not None:
@@ -133,7 +133,7 @@ class _Journal(logging.Handler):
         if now_s - self._said_s.get(record.msg, -_REPEAT_AFTER_S) >= _REPEAT_AFTER_S:
             self._said_s[record.msg] = now_s
             # What we must do about it we hear through errors: for people it is a hint, never more.
-            _log.warning("kafka_client", detail=text)
+            log.warning("kafka_client", detail=text)
 
 
 def _journal() -> _Journal:

@@ -31,7 +31,7 @@ REBALANCE_GRACE_S = 5.0
 CHECK_INTERVAL_S = 5.0
 STANDSTILL_S = 30.0
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 class KafkaConsumer:
@@ -109,7 +109,7 @@ class KafkaConsumer:
         except Unavailable as error:
             if not isinstance(error.__cause__, CommitFailedError | IllegalStateError):
                 raise
-            _log.info("commit_of_lost_partitions_dropped", group=self._group, reason=error.detail)
+            log.info("commit_of_lost_partitions_dropped", group=self._group, reason=error.detail)
         self._no_batch_in_hand.set()
 
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -144,7 +144,7 @@ class KafkaConsumer:
             async with asyncio.timeout(REBALANCE_GRACE_S):
                 await self._no_batch_in_hand.wait()
         except TimeoutError:
-            _log.info("batch_outlived_its_assignment", group=self._group)
+            log.info("batch_outlived_its_assignment", group=self._group)
 
     def assigned(self) -> None:
         """Note that from here on batches are read under another assignment."""
@@ -188,7 +188,7 @@ class KafkaConsumer:
             self._standing[place] = (behind, since_s if 0 < known <= behind else now_s)
         stuck = [place for place, (_, since_s) in self._standing.items() if now_s - since_s > STANDSTILL_S]
         if stuck:
-            _log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))
+            log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))
             await self._discard()
 
     async def _discard(self) -> None:

@@ -21,6 +21,7 @@ from backbone.eventlog.kafka.connection import (
     one_line,
     stop,
 )
+from backbone.eventlog.kafka.records import Names
 from backbone.eventlog.topic_state import missing_message
 from schemas.topics import partition_of
 
@@ -29,7 +30,7 @@ BATCH_BYTES = 128 * 1024
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 class KafkaProducer:
@@ -38,16 +39,14 @@ class KafkaProducer:
     def __init__(
         self,
         cluster: Cluster,
-        prefix: str,
+        names: Names,
         compression: str,
-        linger_ms: int,
         on_close: Callable[["KafkaProducer"], None],
     ) -> None:
         self._cluster = cluster
         self._on_close = on_close
-        self._prefix = prefix
+        self._names = names
         self._compression = None if compression == "none" else compression
-        self._linger_ms = linger_ms
         self._driver: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
         self._known: set[str] = set()
@@ -81,7 +80,6 @@ class KafkaProducer:
                     **self._cluster.options,
                     acks="all",
                     enable_idempotence=True,
-                    linger_ms=self._linger_ms,
                     max_batch_size=BATCH_BYTES,
                     compression_type=self._compression,
                 )
@@ -106,7 +104,7 @@ class KafkaProducer:
             partition = partition_of(record.ordering_key, partitions[record.topic])
             by_partition.setdefault((record.topic, partition), []).append(record)
         for (topic, partition), lot in by_partition.items():
-            full_name = f"{self._prefix}.{topic}"
+            full_name = self._names.full(topic)
             batch = driver.create_batch()
             for record in lot:
                 if not _append(batch, record):
@@ -116,7 +114,7 @@ class KafkaProducer:
             pending.append(await _send(driver, batch, full_name, partition))
 
     async def _partitions(self, driver: AIOKafkaProducer, topic: str) -> int:
-        full_name = f"{self._prefix}.{topic}"
+        full_name = self._names.full(topic)
         if topic not in self._known:
             # Asking for one topic by name would make it, where the brokers allow that.
             metadata = await driver.client.fetch_all_metadata()
@@ -166,7 +164,7 @@ async def _stop(driver: AIOKafkaProducer, unanswered: set[asyncio.Future[object]
     if unanswered:
         _, late = await asyncio.wait(unanswered, timeout=LAST_CHANCE_S)
         if late:
-            _log.warning("kafka_batches_unanswered", batches=len(late))
+            log.warning("kafka_batches_unanswered", batches=len(late))
             await _give_up(driver)
     await stop(driver)
 

@@ -1,7 +1,7 @@
 """Reads every partition of some topics of Kafka from the beginning, without a group."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
@@ -50,8 +50,7 @@ class KafkaReader:
         """See Reader."""
         async with answering("fetch", timeout_s + ANSWER_TIMEOUT_S):
             fetched = await self._driver.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-            for place in self._places:
-                self._positions[place] = await self._driver.position(place)
+            self._positions = await self._positions_after(fetched)
         if not fetched:
             await self._check()
         return self._names.records(fetched)
@@ -64,6 +63,14 @@ class KafkaReader:
         """See Reader."""
         self._on_close(self)
         await stop(self._driver)
+
+    async def _positions_after(self, fetched: Iterable[KafkaPartition]) -> dict[KafkaPartition, int]:
+        try:
+            return {place: await self._driver.position(place) for place in self._places}
+        except BaseException:
+            # What was fetched reaches nobody: the next read takes it again.
+            self._go_to({place: self._positions[place] for place in fetched})
+            raise
 
     async def _ends(self) -> Mapping[KafkaPartition, int]:
         async with answering("end offsets", ANSWER_TIMEOUT_S):

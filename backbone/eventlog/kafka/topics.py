@@ -16,10 +16,10 @@ from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, Cluster, answer
 from backbone.eventlog.kafka.reader import new_reading_driver
 from backbone.eventlog.kafka.records import Names
 from backbone.eventlog.topic_state import made
-from schemas.topics import Topic
+from schemas.topics import REPLAY_HORIZON_MS, Topic
 
 _CHANGE_TIMEOUT_S = 20.0
-_SETTINGS = ("cleanup.policy", "retention.ms")
+_SETTINGS = ("cleanup.policy", "retention.ms", "delete.retention.ms")
 
 
 class Administrator:
@@ -99,9 +99,11 @@ class Administrator:
             await stop(driver)
 
     def _new_topic(self, topic: Topic, partitions: int, replication: int) -> NewTopic:
-        settings = {"cleanup.policy": "compact" if topic.cleanup == "compact" else "delete"}
-        if topic.cleanup != "compact":
-            settings["retention.ms"] = str(-1 if topic.retention_ms is None else topic.retention_ms)
+        if topic.cleanup == "compact":
+            settings = {"cleanup.policy": "compact", "delete.retention.ms": str(REPLAY_HORIZON_MS)}
+        else:
+            retention_ms = -1 if topic.retention_ms is None else topic.retention_ms
+            settings = {"cleanup.policy": "delete", "retention.ms": str(retention_ms)}
         if replication >= 3:
             settings["min.insync.replicas"] = "2"
         return NewTopic(self._names.full(topic.name), partitions, replication, topic_configs=settings)
@@ -124,6 +126,7 @@ class Administrator:
             replication=min((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
             earliest=tuple(earliest[place] for place in places),
             end=tuple(end[place] for place in places),
+            tombstones_ms=int(settings.get("delete.retention.ms", "0")) if cleanup == "compact" else None,
         )
 
 
