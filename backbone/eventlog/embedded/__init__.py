@@ -3,7 +3,11 @@
 Guarantees, beside those of the port: what was acknowledged survives kill -9; several processes of one
 machine share the file and its groups; a killed member's partitions are taken over at once, a frozen
 one's after the session time-out; consumers wake within about 10 ms of an append by another process,
-at once for one of their own. Records of `expire` topics are dropped by `apply_topics` and `compact`.
+at once for one of their own.
+
+`apply_topics`, which every start of `maeari dev` calls, compacts the topics that are compacted and drops
+what has expired, a partition at a time: about a quarter of a second for 100 000 records. So between
+two starts a compacted topic grows as its events do; what is freed in the file is used again.
 """
 
 import asyncio
@@ -27,7 +31,7 @@ from schemas.topics import Topic, partition_of
 SESSION_TIMEOUT_S = 5.0
 BEAT_INTERVAL_S = 1.0
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 def _system_ms() -> int:
@@ -115,7 +119,7 @@ class EmbeddedEventLog:
         return await self._catalog.states()
 
     async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
-        """See EventLog; it also drops what has expired."""
+        """See EventLog."""
         new = await self._storage.write(
             lambda connection: [t for t in topics if self._catalog.make(connection, t, partitions)]
         )
@@ -123,21 +127,22 @@ class EmbeddedEventLog:
         existing = await self.topics()
         for topic in topics:
             lines.extend(differences(topic, existing[topic.name], partitions))
-            if topic.cleanup == "expire":
-                await self.compact(topic)
+            await self.compact(topic)
         return lines
 
     async def compact(self, topic: Topic) -> None:
         """Keep the last record of each key, or drop what has expired; a topic kept for ever stays whole."""
         ids = await self._catalog.all_ids([topic])
         if topic.cleanup == "compact":
-            removed = await self._storage.write(
-                partial(records.compact, partition_ids=ids, now_ms=self._now_ms())
-            )
-            _log.info("eventlog_compacted", topic=topic.name, removed=removed)
+            thin_out = partial(records.compact, now_ms=self._now_ms())
         elif topic.retention_ms is not None:
-            before_ms = self._now_ms() - topic.retention_ms
-            await self._storage.write(partial(records.expire, partition_ids=ids, before_ms=before_ms))
+            thin_out = partial(records.expire, before_ms=self._now_ms() - topic.retention_ms)
+        else:
+            return
+        # A transaction for each partition: writers of other processes get in between.
+        removed = [await self._storage.write(partial(thin_out, id_=id_)) for id_ in ids]
+        if any(removed):
+            log.info("eventlog_compacted", topic=topic.name, removed=sum(removed))
 
     async def close(self) -> None:
         """See EventLog."""

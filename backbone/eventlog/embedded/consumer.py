@@ -19,7 +19,7 @@ from backbone.eventlog.embedded.storage import Storage
 
 _RECHECK_S = 0.2
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 class _Look(NamedTuple):
@@ -140,7 +140,7 @@ class EmbeddedConsumer:
         dead = await self._storage.write(partial(groups.settle, me=self._me, alive=self._alive))
         for member_id in dead:
             liveness.forget(self._folder, member_id)
-            _log.info("eventlog_member_dead", group=self._me.group, member=member_id)
+            log.info("eventlog_member_dead", group=self._me.group, member=member_id)
         self._joined = True
 
     def _come_back(self) -> None:

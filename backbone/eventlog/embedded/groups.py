@@ -26,8 +26,8 @@ class Membership:
 class Ownership:
     """What one member holds: the epoch and committed offset of each partition id.
 
-    `joined` is False for one that never was in, or was taken out as dead; `settled` when there is
-    something to take or to give up.
+    `joined` is False for one that never was in, or was taken out as dead; `settled` is True when
+    there is nothing to join, to take or to give up.
     """
 
     joined: bool

@@ -89,35 +89,35 @@ def bounds(connection: sqlite3.Connection, partition_ids: Sequence[int]) -> dict
     return {id_: Bounds(earliest, next_offset) for id_, earliest, next_offset in rows}
 
 
-def compact(connection: sqlite3.Connection, partition_ids: Sequence[int], now_ms: int) -> int:
+def compact(connection: sqlite3.Connection, id_: int, now_ms: int) -> int:
     """Keep the last record of each key, tombstones past the replay horizon excepted; return how many went."""
-    removed = 0
-    for id_ in partition_ids:
-        span = (id_ << OFFSET_BITS, (id_ + 1) << OFFSET_BITS)
-        removed += connection.execute(
-            "DELETE FROM records WHERE number >= ? AND number < ? AND key IS NOT NULL AND number NOT IN"
-            " (SELECT max(number) FROM records WHERE number >= ? AND number < ? GROUP BY key)",
-            (*span, *span),
-        ).rowcount
-        removed += connection.execute(
-            "DELETE FROM records WHERE number >= ? AND number < ? AND value IS NULL AND timestamp_ms < ?",
-            (*span, now_ms - REPLAY_HORIZON_MS),
-        ).rowcount
-    return removed
+    span = (id_ << OFFSET_BITS, (id_ + 1) << OFFSET_BITS)
+    superseded = connection.execute(
+        "DELETE FROM records WHERE number >= ? AND number < ? AND key IS NOT NULL AND number NOT IN"
+        " (SELECT max(number) FROM records WHERE number >= ? AND number < ? GROUP BY key)",
+        (*span, *span),
+    )
+    tombstones = connection.execute(
+        "DELETE FROM records WHERE number >= ? AND number < ? AND value IS NULL AND timestamp_ms < ?",
+        (*span, now_ms - REPLAY_HORIZON_MS),
+    )
+    return superseded.rowcount + tombstones.rowcount
 
 
-def expire(connection: sqlite3.Connection, partition_ids: Sequence[int], before_ms: int) -> None:
-    """Drop what was appended before a moment; the earliest offset moves past it."""
-    for id_ in partition_ids:
-        floor, ceiling = id_ << OFFSET_BITS, (id_ + 1) << OFFSET_BITS
-        ((kept,),) = connection.execute(
-            "SELECT min(number) FROM records WHERE number >= ? AND number < ? AND timestamp_ms >= ?",
-            (floor, ceiling, before_ms),
-        )
-        (end,) = connection.execute("SELECT next_offset FROM partitions WHERE id = ?", (id_,)).fetchone()
-        earliest = end if kept is None else kept - floor
-        connection.execute("DELETE FROM records WHERE number >= ? AND number < ?", (floor, floor + earliest))
-        connection.execute("UPDATE partitions SET earliest = ? WHERE id = ?", (earliest, id_))
+def expire(connection: sqlite3.Connection, id_: int, before_ms: int) -> int:
+    """Drop what was appended before a moment, return how much; the earliest offset moves past it."""
+    floor, ceiling = id_ << OFFSET_BITS, (id_ + 1) << OFFSET_BITS
+    ((kept,),) = connection.execute(
+        "SELECT min(number) FROM records WHERE number >= ? AND number < ? AND timestamp_ms >= ?",
+        (floor, ceiling, before_ms),
+    )
+    (end,) = connection.execute("SELECT next_offset FROM partitions WHERE id = ?", (id_,)).fetchone()
+    earliest = end if kept is None else kept - floor
+    dropped = connection.execute(
+        "DELETE FROM records WHERE number >= ? AND number < ?", (floor, floor + earliest)
+    )
+    connection.execute("UPDATE partitions SET earliest = ? WHERE id = ?", (earliest, id_))
+    return dropped.rowcount
 
 
 def _record(

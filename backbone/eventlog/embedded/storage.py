@@ -122,8 +122,12 @@ class Storage:
                 connections["writer"] = await loop.run_in_executor(threads["writer"], _open, self.path)
                 connections["reader"] = await loop.run_in_executor(threads["reader"], _connect, self.path)
                 connections["watcher"] = _connect(self.path)
+            except sqlite3.Error as error:
+                raise Unavailable(DEPENDENCY, f"{self.path}: {error}") from error
             finally:
                 if len(connections) < 3:
+                    for connection in connections.values():
+                        connection.close()
                     for thread in threads.values():
                         thread.shutdown(wait=False)
             self._threads, self._connections = threads, connections
@@ -177,7 +181,11 @@ def _transaction(connection: sqlite3.Connection, begin: str, work: Work[T]) -> T
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
