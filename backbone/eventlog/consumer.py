@@ -2,8 +2,9 @@
 
 Guarantees: an offset is committed only after the effect of its record, so a record is handled at
 least once; a dependency that is down, or a handler that fails, stops progress and loses nothing:
-the batch is read again after a pause. A refused record is parked in the dead letters before its offset
-is committed; later records of the same key go on.
+the batch is read again after a pause, and the probes tell (a handler's defect under the group's name).
+A refused record is parked in the dead letters before its offset is committed; later records of the same
+key go on.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 STOP_GRACE_S = 3.0
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 _LABELS = ("group", "topic")
 _consumed = Counter("maeari_consumer_records", "Records handled and committed.", _LABELS)
@@ -80,6 +81,9 @@ class ConsumingLoop:
         consumer = await self._member()
         records = await consumer.poll(self._max_records, self._poll_timeout_s)
         if not records:
+            if self._batch_failed:
+                # With nothing before it, the failed batch is another member's by now.
+                self._batch_failed = any((await consumer.lag()).values())
             return 0
         self._batch_failed = True
         try:
@@ -115,10 +119,6 @@ class ConsumingLoop:
         finally:
             stopping.cancel()
 
-    async def lag(self) -> Mapping[TopicPartition, int]:
-        """Return how many records lie before each partition held; empty before the first step."""
-        return {} if self._consumer is None else await self._consumer.lag()
-
     async def close(self) -> None:
         """Leave the group."""
         consumer, self._consumer = self._consumer, None
@@ -133,21 +133,23 @@ class ConsumingLoop:
         try:
             records = await self.step()
         except Unavailable as error:
-            self._health.down(error.dependency, error.detail)
-            _log.warning(
-                "consumer_waits", group=self._group, dependency=error.dependency, detail=error.detail
-            )
-            self._troubled.add(error.dependency)
+            log.warning("consumer_waits", group=self._group, dependency=error.dependency, detail=error.detail)
+            self._down(error.dependency, error.detail)
         except SetupError:
             raise
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             # A defect of the handler must not end the process's work for good, nor skip the batch.
-            _log.exception("consumer_failed", group=self._group, error=type(error).__name__)
+            log.exception("consumer_failed", group=self._group, error=type(error).__name__)
+            self._down(self._group, f"stands still: {type(error).__name__}")
         else:
             self._recovered(records)
             return 0.0
         self._failures += 1
         return _pause_s(self._failures)
+
+    def _down(self, dependency: str, detail: str) -> None:
+        self._health.down(dependency, detail)
+        self._troubled.add(dependency)
 
     def _recovered(self, records: int) -> None:
         """Note what is known to work: an empty poll after a failed batch only says that the log answers."""
@@ -173,7 +175,7 @@ class ConsumingLoop:
             [dead_letter(self._group, full_name(record.topic), record, reason) for record, reason in refusals]
         )
         for record, reason in refusals:
-            _log.error(
+            log.error(
                 "record_parked",
                 group=self._group,
                 topic=record.topic,
