@@ -46,7 +46,7 @@ SCAN_PAGE = 1_000
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 _NDJSON = {"accept": "application/json", "content-type": "application/x-ndjson"}
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 class AfterScore(msgspec.Struct, frozen=True, array_like=True):
@@ -211,7 +211,7 @@ class ElasticsearchIndex:
         try:
             await self._ask("DELETE", "/_pit", {"id": point})
         except (Unavailable, CursorExpired) as error:
-            _log.debug("search.point_in_time_left", error=str(error))
+            log.debug("search_point_in_time_left", error=str(error))
 
     async def _ask(self, method: str, path: str, body: Any) -> Any:
         return await self._send(method, path, body, _JSON, REQUEST_TIMEOUT_S)

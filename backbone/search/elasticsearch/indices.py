@@ -20,7 +20,7 @@ Ask = Callable[[str, str, Any], Awaitable[Any]]
 
 _RACES = 5
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 class VersionedIndices:
@@ -99,7 +99,7 @@ class VersionedIndices:
             if "pattern_replace" not in error.detail:
                 raise
             # Without that filter the server takes `API를` for one word, and `API` does not find it.
-            _log.warning("search.no_pattern_replace", index=name)
+            log.warning("search_no_pattern_replace", index=name)
             body = index_body(between_scripts=False)
             await self._ask("PUT", f"/{name}", {"aliases": aliases, **body})
 

@@ -31,13 +31,6 @@ def needles(query: SearchQuery) -> list[Needle]:
     return [needle for needle in (*words, *phrases) if needle.terms]
 
 
-def excluded_needles(query: SearchQuery) -> list[Needle]:
-    """Return what must not occur."""
-    words = (_needle(word, stemmed=True) for word in query.not_words)
-    phrases = (_needle(phrase, stemmed=False) for phrase in query.not_phrases)
-    return [needle for needle in (*words, *phrases) if needle.terms]
-
-
 def highlighted(text: str, sought: Sequence[Needle]) -> tuple[str, ...]:
     """Return the fragments of the text that hold the needles, marked with <em>."""
     found = tokens(text)
