@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backbone.errors import SetupError, Unavailable
-from backbone.eventlog.embedded import EmbeddedEventLog
+from backbone.eventlog.embedded import EmbeddedEventLog, storage
 from schemas.topics import DAY_MS, MESSAGES_CREATED, MESSAGES_STATE, NOTIFICATIONS_SENT
 from tests.support.eventlog import after, poll_until, read_to_end, record, texts
 
@@ -174,6 +174,17 @@ async def test_tombstones_go_past_the_replay_horizon(path: Path) -> None:
     await log.close()
 
 
+async def test_every_start_compacts(log: EmbeddedEventLog) -> None:
+    """`apply_topics` keeps the last record of each key of a compacted topic, and all of the others."""
+    for n in range(3):
+        await (await log.producer()).send(
+            [record(topic, key, f"{key}{n}") for topic in (MESSAGES_STATE, CREATED) for key in "ab"]
+        )
+    assert await log.apply_topics([CREATED, MESSAGES_STATE], 1) == []
+    assert texts(await read_to_end(await log.reader([MESSAGES_STATE]))) == ["a2", "b2"]
+    assert len(await read_to_end(await log.reader([CREATED]))) == 6
+
+
 async def test_prefixes_share_a_file_apart(log: EmbeddedEventLog, path: Path) -> None:
     """Topics of another prefix are other topics."""
     other = EmbeddedEventLog(path, "other")
@@ -215,6 +226,32 @@ async def test_an_unusable_file_is_one_line(tmp_path: Path, kind: str) -> None:
             await attempt
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+    await log.close()
+
+
+@pytest.mark.parametrize("opened_before", [1, 2])
+async def test_a_file_that_opens_by_half_is_unavailable(
+    path: Path, monkeypatch: pytest.MonkeyPatch, opened_before: int
+) -> None:
+    """When one of the connections cannot be made, the others are closed; later it works."""
+    connections: list[sqlite3.Connection] = []
+    connect = storage._connect
+
+    def failing(path: Path) -> sqlite3.Connection:
+        if len(connections) == opened_before:
+            raise sqlite3.OperationalError("too many open files")
+        connections.append(connect(path))
+        return connections[-1]
+
+    log = EmbeddedEventLog(path, "platform")
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_connect", failing)
+        with pytest.raises(Unavailable, match="too many open files"):
+            await log.topics()
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    assert await log.topics() == {}
     await log.close()
 
 

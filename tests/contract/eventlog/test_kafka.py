@@ -8,12 +8,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import LeaderNotAvailableError
 
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import EventLog, RecordTooLarge
 from backbone.eventlog.kafka import KafkaEventLog
+from backbone.eventlog.kafka.reader import KafkaReader
 from backbone.settings import KafkaSecurity, Settings
-from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE
+from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE, Topic
 from tests.support.eventlog import LogSite, log_site, poll_until, read_to_end, record, texts
 
 CREATED = MESSAGES_CREATED
@@ -64,6 +66,54 @@ async def test_readers_see_committed_transactions_only(site: LogSite) -> None:
         await writer.stop()
 
 
+async def test_a_read_that_fails_takes_its_records_again(
+    site: LogSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the positions cannot be told after a fetch, what it had taken comes with the next read."""
+    log = site.open()
+    await log.apply_topics([CREATED], 3)
+    await (await log.producer()).send([record(CREATED, f"c{n}", str(n)) for n in range(30)])
+    reader = await log.reader([CREATED])
+    assert isinstance(reader, KafkaReader)
+    fetch, fetched = reader._driver.getmany, []
+
+    async def fetching(**options: object) -> object:
+        fetched.append(await fetch(**options))
+        return fetched[-1]
+
+    async def unknown(_place: object) -> int:
+        raise LeaderNotAvailableError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader._driver, "getmany", fetching)
+        patch.setattr(reader._driver, "position", unknown)
+        while not any(fetched):
+            with pytest.raises(Unavailable):
+                await reader.read(500, 1.0)
+    assert set(reader.positions().values()) == {0}
+    assert sorted(map(int, texts(await read_to_end(reader)))) == list(range(30))
+
+
+async def test_tombstones_that_go_too_early_are_reported(site: LogSite) -> None:
+    """A compacted topic whose tombstones do not stay for the replay horizon is named, and left as it is."""
+    log = site.open()
+    await log.apply_topics([MESSAGES_STATE], 1)
+    assert await log.apply_topics([MESSAGES_STATE], 1) == []
+    await configure(site, MESSAGES_STATE, {"cleanup.policy": "compact", "delete.retention.ms": "86400000"})
+    assert await log.apply_topics([MESSAGES_STATE], 1) == [
+        "messages.state: keeps tombstones for 1 days, wanted 7 days; left as it is"
+    ]
+
+
+async def configure(site: LogSite, topic: Topic, settings: dict[str, str]) -> None:
+    """Change settings of a topic behind our back."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers(site))
+    await admin.start()
+    full_name = f"{site.settings.topic_prefix}.{topic.name}"
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, full_name, settings)])
+    await admin.close()
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 async def test_a_wrong_address_is_one_line_soon(question: str, caplog: pytest.LogCaptureFixture) -> None:
     """Unavailable within seconds, in one line with the address; nothing of the client is left open."""
@@ -107,13 +157,7 @@ async def test_a_smaller_limit_of_the_broker_is_record_too_large(site: LogSite) 
     """A batch that the brokers refuse for its size is RecordTooLarge; the producer works on after that."""
     log = site.open()
     await log.apply_topics([CREATED], 1)
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers(site))
-    await admin.start()
-    topic = f"{site.settings.topic_prefix}.{CREATED.name}"
-    await admin.alter_configs(
-        [ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "2000"})]
-    )
-    await admin.close()
+    await configure(site, CREATED, {"max.message.bytes": "2000"})
     producer = await log.producer()
     with pytest.raises(RecordTooLarge):
         await producer.send([record(CREATED, "k", "x" * 3_000)])
