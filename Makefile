@@ -1,4 +1,5 @@
 # make dev    the whole product in one process, on files, no server needed
+# make install  the environment with the locked dependencies
 # make test   the whole suite, on the embedded adapters and on real servers, which it starts
 # make check  what must hold before a commit: format, lint, types, import directions, schema drift
 
@@ -9,10 +10,12 @@ STACK := $(PYTHON) -m deploy.stack
 # 1 or 3; empty keeps what the stack has.
 BROKERS ?=
 
-.PHONY: help dev test check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
+.PHONY: help install dev test check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+install: $(VENV)/runtime.stamp
 
 dev: $(VENV)/runtime.stamp
 	$(BIN)/maeari dev

@@ -7,7 +7,7 @@ One process at a time owns a lane.
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -27,9 +27,9 @@ from schemas.events import SCHEMA_VERSION, MessageCreated, MessageDeleted, Messa
 from schemas.states import state_after
 from schemas.topics import MESSAGES_STATE
 
-BATCH_MAX = 500
-# A batch of bodies this large is sent before the next is made.
-_SEND_MAX_CHARACTERS = 4_000_000
+# What is sent and deleted at once, whichever is less: a batch must reach a slow log in seconds.
+BATCH_MAX_ROWS = 500
+BATCH_MAX_CHARACTERS = 4_000_000
 _POLL_S = 0.1
 _BACKOFF_MAX_S = 5.0
 
@@ -48,6 +48,7 @@ class Relay:
         self._health = health
         self._producer: Producer | None = None
         self._woken = asyncio.Event()
+        self._rows_max = BATCH_MAX_ROWS
 
     def wake(self) -> None:
         """Say that there are new rows."""
@@ -72,9 +73,12 @@ class Relay:
         """Tell one batch over the owner's connection and delete it; return how many events it had."""
         async with connection.begin():
             query = (
-                select(outbox).where(outbox.c.lane == self._lane).order_by(outbox.c.position).limit(BATCH_MAX)
+                select(outbox)
+                .where(outbox.c.lane == self._lane)
+                .order_by(outbox.c.position)
+                .limit(self._rows_max)
             )
-            rows = (await connection.execute(query)).all()
+            rows = self._bounded((await connection.execute(query)).all())
         self._health.up("database")
         pending.labels(self._lane).set(len(rows))
         if not rows:
@@ -95,12 +99,22 @@ class Relay:
         if producer is not None:
             await producer.close()
 
+    def _bounded(self, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        """Return the first rows, as many as are sent at once, and ask for as many the next time."""
+        size = 0
+        for number, row in enumerate(rows):
+            size += len(row.body)
+            if size > BATCH_MAX_CHARACTERS:
+                self._rows_max = max(1, number)
+                return rows[: max(1, number)]
+        self._rows_max = min(self._rows_max * 2, BATCH_MAX_ROWS)
+        return rows
+
     async def _send(self, rows: Sequence[Row[Any]]) -> None:
         if self._producer is None:
             self._producer = await self._eventlog.producer()
         try:
-            for batch in _bounded(rows):
-                await self._producer.send([record for row in batch for record in records_of(row)])
+            await self._producer.send([record for row in rows for record in records_of(row)])
         except RecordTooLarge as error:
             raise Unavailable("eventlog", f"it takes no record of this size: {error}") from error
 
@@ -140,17 +154,3 @@ def records_of(row: Row[Any]) -> Sequence[NewRecord]:
         MESSAGES_STATE.name, event.payload.message_id, row.ordering_key, encode(state_after(event)), headers
     )
     return (told, state)
-
-
-def _bounded(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
-    """Yield the rows in batches, in order, each of bounded size."""
-    batch: list[Row[Any]] = []
-    size = 0
-    for row in rows:
-        if batch and size + len(row.body) > _SEND_MAX_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += len(row.body)
-    if batch:
-        yield batch

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+_SSL = r"ssl=(disable|allow|prefer|require|verify-ca|verify-full)"
+
 
 def _without_password(url: str) -> str:
     """Return the URL as a message may show it."""
@@ -18,6 +20,8 @@ def database_url(value: str) -> str:
             if scheme.startswith("postgresql"):
                 _host_and_port(value)
             _only_ssl(value)
+            if value.endswith(":memory:"):
+                raise ValueError("a database in memory is gone with its process; name a file")
             return value
     raise ValueError(
         f"{_without_password(value)!r} is not sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST:PORT/NAME"
@@ -26,7 +30,7 @@ def database_url(value: str) -> str:
 
 def _only_ssl(url: str) -> None:
     query = url.partition("?")[2]
-    if query and not (url.startswith("postgresql") and re.fullmatch(r"ssl=[a-z-]+", query)):
+    if query and not (url.startswith("postgresql") and re.fullmatch(_SSL, query)):
         raise ValueError(
             f"{query!r} behind the ? is not understood; for PostgreSQL ssl=require and its like are"
         )
@@ -74,18 +78,26 @@ def port(value: str) -> int:
 
 
 def between(lowest: int, highest: int) -> Callable[[str], int]:
-    """A whole number in these bounds."""
+    """A whole number within bounds."""
 
     def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a whole number") from None
+        if not re.fullmatch(r"-?[0-9]{1,19}", value):
+            raise ValueError(f"{value!r} is not a whole number")
+        number = int(value)
         if not lowest <= number <= highest:
             raise ValueError(f"{number} is not between {lowest} and {highest}")
         return number
 
     return parse
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """What browsers send as Origin, parted by commas or blanks; `*` stands for all."""
+    found = tuple(value.replace(",", " ").split())
+    for origin in found:
+        if origin != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", origin):
+            raise ValueError(f"{origin!r} is not an origin such as https://chat.example")
+    return found
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

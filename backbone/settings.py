@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from backbone.errors import SetupError
 from backbone.setting_values import (
@@ -19,6 +20,7 @@ from backbone.setting_values import (
     database_url,
     eventlog_url,
     one_of,
+    origins,
     port,
     search_url,
     timezone,
@@ -75,18 +77,10 @@ class Settings:
     search_alias: str = "messages"
     partitions: int = 3
     compression: str = "none"
+    batch_max: int = 256
     outbox_max: int = 1_000_000
     timezone: str = "Asia/Seoul"
     log_format: str = "console"
-
-    @property
-    def embedded(self) -> bool:
-        """Whether all three stores are files of this machine."""
-        return (
-            self.database_url.startswith("sqlite")
-            and self.eventlog_url.startswith("embedded:")
-            and self.search_url.startswith("embedded:")
-        )
 
 
 class Environment:
@@ -136,13 +130,14 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
             process: env.parsed("METRICS_PORT", port, usual) for process, usual in METRICS_PORTS.items()
         },
         auth=env.parsed("AUTH", auth, "off"),
-        allowed_origins=tuple(filter(None, (env.text("ALLOWED_ORIGINS") or "").replace(",", " ").split())),
+        allowed_origins=env.parsed("ALLOWED_ORIGINS", origins, ()),
         kafka_security=_kafka_security(env),
         search_security=_search_security(env),
         topic_prefix=env.parsed("TOPIC_PREFIX", topic_prefix, "platform"),
         search_alias=env.parsed("SEARCH_ALIAS", alias, "messages"),
         partitions=env.parsed("PARTITIONS", between(1, 10_000), 3),
         compression=env.parsed("COMPRESSION", one_of("none", "gzip", "lz4", "zstd"), "none"),
+        batch_max=env.parsed("BATCH_MAX", between(1, 10_000), 256),
         outbox_max=env.parsed("OUTBOX_MAX", between(1, 2**62), 1_000_000),
         timezone=env.parsed("TIMEZONE", timezone, "Asia/Seoul"),
         log_format=env.parsed("LOG_FORMAT", one_of("console", "json"), "console"),
@@ -168,6 +163,10 @@ def _dotenv(path: Path | None) -> dict[str, str]:
     if path is None or not path.is_file():
         return {}
     try:
+        with path.open(encoding="utf-8") as file:
+            wrong = next((line.original for line in parse_stream(file) if line.error), None)
+        if wrong is not None:
+            raise SettingsError(f"{path}: line {wrong.line} is not NAME=value")
         return {name: value for name, value in dotenv_values(path).items() if value is not None}
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env: cannot read {path}: {error}") from error
@@ -183,6 +182,8 @@ def _not_overridden(dotenv: Mapping[str, str], variables: Mapping[str, str]) -> 
 
 
 def _sqlite_url(path: Path) -> str:
+    if "?" in str(path):
+        raise SettingsError(f"MAEARI_DATA: {str(path.parent)!r} has a '?', which no URL can hold")
     return f"sqlite+aiosqlite:///{path}"
 
 

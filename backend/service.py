@@ -38,14 +38,14 @@ async def serve(
     """Serve until `stop` is set; what was taken on is answered first."""
     relay = Relay(ports.database, ports.eventlog, "messages", health)
     gauge = OutboxGauge(ports.database, settings.outbox_max, health)
-    executor = CommandExecutor(ports.database, clock, gauge.require_room, relay.wake)
+    executor = CommandExecutor(ports.database, clock, gauge.require_room, relay.wake, settings.batch_max)
     app = create_app(executor, ports.database, ports.search, clock, health, settings)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
         # The look at the outbox is the question that the database must answer.
         tasks.create_task(keep_asking(health, "database", gauge.look, 1.0, stop), name="outbox")
         tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search")
-        tasks.create_task(keep_asking(health, "eventlog", ports.eventlog.topics, 10.0, stop), name="log")
+        tasks.create_task(keep_asking(health, "eventlog", ports.eventlog.topics, 5.0, stop), name="log")
         tasks.create_task(serve_http(app, listener, stop), name="api")
     await executor.close()
 

@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 
+from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.consumer import ConsumingLoop, Refusal
-from backbone.health import Health
+from backbone.health import Health, keep_asking
 from backbone.search import DEPENDENCY, SearchIndex
 from indexer.projection import document_of_event
 from schemas.documents import IndexedDocument
@@ -20,6 +22,8 @@ from schemas.events import decode_message_event
 from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
 
 TOPICS = MESSAGE_TOPICS
+
+log = structlog.get_logger()
 Versions = list[tuple[Record, IndexedDocument]]
 
 
@@ -75,10 +79,26 @@ class Indexer:
         return refusals
 
 
+async def warn_of_an_empty_index(eventlog: EventLog, search: SearchIndex) -> None:
+    """Say so when the index holds nothing of what the group has read: only a rebuild brings it back."""
+    try:
+        committed = await eventlog.committed(GROUP_INDEXER, TOPICS)
+        if not any(committed.values()):
+            return
+        async for _ in search.scan():
+            return
+    except Unavailable:
+        return  # the loop will tell
+    log.warning("search_index_is_empty", remedy="maeari rebuild search")
+
+
 async def serve(eventlog: EventLog, search: SearchIndex, health: Health, stop: asyncio.Event) -> None:
     """Index until `stop` is set; the topics, the index and its alias exist already."""
     indexer = Indexer(eventlog, search, health)
     try:
-        await indexer.run(stop)
+        await warn_of_an_empty_index(eventlog, search)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(indexer.run(stop), name="indexer")
+            tasks.create_task(keep_asking(health, DEPENDENCY, search.exists, 5.0, stop), name="search")
     finally:
         await indexer.close()

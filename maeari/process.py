@@ -76,7 +76,9 @@ def run_work(settings: Settings, work: Callable[[], Awaitable[int | None]]) -> N
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             code = runner.run(_awaited(work))
     except KeyboardInterrupt:
-        fail("interrupted", 130)
+        fail("interrupted", 128 + signal.SIGINT)
+    except asyncio.CancelledError:
+        fail("terminated", 128 + signal.SIGTERM)
     except (SetupError, Unavailable) as error:
         _fail_with(error)
     except ExceptionGroup as group:
@@ -131,6 +133,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _awaited(work: Callable[[], Awaitable[int | None]]) -> int | None:
+    """Do the work; SIGTERM cancels it as Ctrl-C does, so that what must not be left half done is finished."""
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await work()
 
 

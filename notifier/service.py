@@ -15,7 +15,7 @@ from backbone.database.engine import Database
 from backbone.errors import Poison
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.consumer import ConsumingLoop, Refusal
-from backbone.health import Health
+from backbone.health import Health, keep_asking
 from backbone.relay import Relay
 from backbone.settings import Settings
 from notifier.hub import Hub
@@ -122,6 +122,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(notifier.run(stop), name="consumer")
             tasks.create_task(relay.run(stop), name="relay")
+            tasks.create_task(keep_asking(health, "database", database.ask, 5.0, stop), name="database")
             tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
             tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
     finally:

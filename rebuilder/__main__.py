@@ -6,6 +6,7 @@ from backbone.errors import SetupError
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from rebuilder.progress import shown_progress
+from rebuilder.record import messages_told
 from rebuilder.report import Report, Source
 from rebuilder.search import rebuild_search
 from rebuilder.sole import AlreadyRunning, as_the_only_one
@@ -46,10 +47,11 @@ async def run(
 
 
 async def _rebuild_search(ports: Ports, source: Source, dry_run: bool, keep: bool) -> Report:
+    told = await messages_told(ports.database)
     with shown_progress() as progress:
 
         async def work() -> Report:
-            return await rebuild_search(ports.eventlog, ports.search, source, dry_run, progress, keep)
+            return await rebuild_search(ports.eventlog, ports.search, source, dry_run, progress, keep, told)
 
         if dry_run:
             return await work()

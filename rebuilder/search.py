@@ -1,7 +1,8 @@
 """Rebuilds the search index: folds the log into a fresh index, proves it, swaps the alias.
 
 Guarantees: searches see no gap, the live index is never written to; the alias moves only once the
-digests of the fold and of a scan of the new index agree and no record was left out; whatever was
+digests of the fold and of a scan of the new index agree, no record was left out and the log holds
+every message that the database told it; whatever was
 written to the old index while the alias moved is in the new one when this returns. Interrupted
 before the swap, the alias stays where it was and the new index is dropped, now or at the next rebuild.
 """
@@ -61,15 +62,16 @@ async def rebuild_search(
     dry_run: bool,
     progress: Progress,
     keep: bool = False,
+    told: int = 0,
 ) -> Report:
     """Rebuild, or with `dry_run` only fold the log and compare it with the live index.
 
     `both` reads the state topic, which brings most messages in their last version, and then every
     event; `state` trusts the state topic for all that was written before the rebuild began; `events`
-    reads only events. `keep` leaves the old index in place. Raises Unavailable, or SetupError when
-    topics are missing.
+    reads only events. `keep` leaves the old index in place. `told` is the number of messages that the
+    log must hold at the least. Raises Unavailable, or SetupError when topics are missing.
     """
-    rebuild = _Rebuild(eventlog, search, source, progress)
+    rebuild = _Rebuild(eventlog, search, source, progress, told)
     async with _open_readers(eventlog, source) as readers:
         if dry_run:
             return await rebuild.compare_with_live(readers)
@@ -94,7 +96,10 @@ async def _open_readers(eventlog: EventLog, source: Source) -> AsyncIterator[_Re
 class _Rebuild:
     """One rebuild: its place in the log, its new index, and what it found."""
 
-    def __init__(self, eventlog: EventLog, search: SearchIndex, source: Source, progress: Progress) -> None:
+    def __init__(
+        self, eventlog: EventLog, search: SearchIndex, source: Source, progress: Progress, told: int
+    ) -> None:
+        self._told = told
         self._eventlog = eventlog
         self._search = search
         self._source: Source = source
@@ -161,13 +166,19 @@ class _Rebuild:
             await self._replay.read_to(reader, at_least, f"{step} {topic}")
 
     async def _prove(self, index: str) -> None:
-        """Compare the fold with a scan of the index. Raises NotProven."""
+        """Compare the fold with the record and with a scan of the index. Raises NotProven."""
         self._check_problems()
+        self._check_whole()
         await patiently(lambda: self._search.refresh(index))
         scanned = await self._scan(index)
         self._differing = tuple(self._replay.fold.digests.differing(scanned))
         if self._differing:
             raise NotProven(f"{index} differs from the log; channels that differ: {len(self._differing):,}")
+
+    def _check_whole(self) -> None:
+        held = self._replay.fold.digests.messages
+        if held < self._told:
+            raise NotProven(f"the log holds {held:,} of the {self._told:,} messages that it was told")
 
     def _check_problems(self) -> None:
         if self._replay.problem_count:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -15,6 +15,7 @@ from backbone.errors import SetupError
 
 _CONNECT_TIMEOUT_S = 5
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
+_IDLE_IN_TRANSACTION_TIMEOUT_MS = 8_000
 
 
 class Database:
@@ -48,6 +49,11 @@ class Database:
             async with self.engine.connect() as connection:
                 yield connection
 
+    async def ask(self) -> None:
+        """Ask the smallest question there is. Raises Unavailable."""
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
@@ -62,7 +68,12 @@ def _postgres_engine(url: URL) -> AsyncEngine:
         connect_args={
             "timeout": _CONNECT_TIMEOUT_S,
             "command_timeout": 60,
-            "server_settings": {"application_name": "maeari", "timezone": "UTC"},
+            "server_settings": {
+                "application_name": "maeari",
+                "timezone": "UTC",
+                # A process that froze in a transaction must not hold its channels' rows for long.
+                "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            },
         },
     )
 

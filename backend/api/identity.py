@@ -11,14 +11,18 @@ from schemas.messages import Identifier
 HEADER = "X-User-Id"
 
 
+def header_text(value: str) -> str:
+    """Return a header's text. Its bytes were read as Latin-1; they are UTF-8. Raises UnicodeError."""
+    return value.encode("latin-1").decode()
+
+
 def reader_of(request: Request[Any, Any, Any]) -> str | None:
     """Return who reads; None sees what is public. Raises Invalid for an id that cannot be one."""
     value = request.headers.get(HEADER)
     if value is None:
         return None
     try:
-        # Header bytes arrive as Latin-1, whatever they were: ids of any script are sent as UTF-8.
-        return msgspec.convert(value.encode("latin-1").decode(), Identifier)
+        return msgspec.convert(header_text(value), Identifier)
     except (UnicodeError, msgspec.ValidationError):
         raise Invalid(
             HEADER, "not a user id: 1 to 128 characters in UTF-8, no control characters or `/`"

@@ -11,7 +11,7 @@ from litestar.params import Body, FromPath
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backend.api.identity import actor_of, reader_of
+from backend.api.identity import actor_of, header_text, reader_of
 from backend.commands.executor import CommandExecutor
 from backend.consistency import ConsistencyToken
 from backend.domain.commands import DeleteMessage, EditMessage, PostMessage
@@ -150,7 +150,14 @@ def _if_match(request: Request[Any, Any, Any]) -> frozenset[int] | None:
 
 
 def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= IDEMPOTENCY_KEY_MAX_CHARACTERS:
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
+        return None
+    try:
+        # Blanks around a header's value are no part of it.
+        key = header_text(header).strip(" \t")
+    except UnicodeError:
+        raise Invalid("Idempotency-Key", "not UTF-8") from None
+    if not 1 <= len(key) <= IDEMPOTENCY_KEY_MAX_CHARACTERS:
         raise Invalid("Idempotency-Key", f"1 to {IDEMPOTENCY_KEY_MAX_CHARACTERS} characters")
     return key

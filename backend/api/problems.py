@@ -1,6 +1,7 @@
 """Refusals on the wire: the one file that turns rejections and failures into RFC 9457 problem details."""
 
 import re
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,7 @@ from backend.domain.rejections import (
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 2
+_SAY_EVERY_S = 5.0
 
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
@@ -74,13 +76,24 @@ def rejected(_request: Request[Any, Any, Any], error: Rejected) -> Response[Prob
 
 def unavailable(_request: Request[Any, Any, Any], error: Unavailable) -> Response[Problem]:
     """Answer that a dependency is down: nothing is wrong with the request, it may be sent again."""
-    log.warning("dependency_down", dependency=error.dependency, detail=error.detail)
+    _say_now_and_then(error)
     return _answer(
         503,
         "unavailable",
         f"{error.dependency} is not available for now; try again later",
         headers={"Retry-After": str(_RETRY_AFTER_S)},
     )
+
+
+_said_s: dict[str, float] = {}
+
+
+def _say_now_and_then(error: Unavailable) -> None:
+    """Log an outage, not each request that it refuses."""
+    now_s = time.monotonic()
+    if now_s - _said_s.get(error.dependency, -_SAY_EVERY_S) >= _SAY_EVERY_S:
+        _said_s[error.dependency] = now_s
+        log.warning("dependency_down", dependency=error.dependency, detail=error.detail)
 
 
 def cursor_expired(_request: Request[Any, Any, Any], _error: CursorExpired) -> Response[Problem]:
@@ -103,6 +116,9 @@ def invalid_input(_request: Request[Any, Any, Any], error: ValidationException) 
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """Answer what the framework refused: unknown routes, methods, bodies that are too large or no JSON."""
     status = error.status_code
+    if "disconnected" in error.detail:
+        # The client hung up in the middle of its body: nobody reads this answer, and nothing is wrong here.
+        return _answer(400, "bad-request", "the body ended too early")
     if status >= 500:
         return unexpected(request, error)
     match status:
@@ -156,7 +172,9 @@ def _field_error(item: Mapping[str, Any]) -> FieldError:
     message = str(item.get("message", "is wrong"))
     key = str(item.get("key") or "")
     path = [] if key == "data" else [key]
-    if missing := _MISSING.fullmatch(message):
+    if message == "'data'":
+        message = "is missing: send a JSON object"
+    elif missing := _MISSING.fullmatch(message):
         path, message = [*path, missing[1]], "is missing"
     elif " matching regex " in message:
         message = "has characters, or a form, not allowed here"

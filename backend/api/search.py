@@ -30,6 +30,7 @@ LIMIT_MAX = 100
 WAIT_DEFAULT_S = 2.0
 WAIT_MAX_S = 10.0
 Q_MAX_CHARACTERS = 2_000
+VALUES_MAX = 20
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 
@@ -73,6 +74,9 @@ def _query(request: Request[Any, Any, Any], timezone: ZoneInfo) -> SearchQuery:
     if len(q) > Q_MAX_CHARACTERS:
         raise Invalid("q", f"at most {Q_MAX_CHARACTERS:,} characters")
     given = {name: request.query_params.getall(name, []) for name in PARAMETERS}
+    for name, values in given.items():
+        if len(values) > VALUES_MAX:
+            raise Invalid(name, f"at most {VALUES_MAX} times")
     try:
         query = with_parameters(parse_query(q, timezone), given, timezone)
     except BadParameter as error:

@@ -14,7 +14,6 @@ from sqlalchemy.exc import IntegrityError
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backbone.database.errors import one_line
 from backbone.errors import RolledBack, Unavailable
 from backend.commands.store import Group, load, save
 from backend.domain.commands import Command, PostMessage
@@ -22,7 +21,6 @@ from backend.domain.decide import decide
 from backend.domain.rejections import Overloaded, Rejected
 from backend.domain.state import MessageRecord
 
-BATCH_MAX = 256
 WAITING_MAX = 10_000
 _ATTEMPTS = 5
 
@@ -44,7 +42,7 @@ class _Waiting:
 
 
 class CommandExecutor:
-    """Takes commands one by one and commits them in groups.
+    """Takes commands one by one and commits them in groups of at most `batch_max`.
 
     `require_room` is called before a command is taken on and may raise Rejected; `stored` is called
     after each commit.
@@ -56,11 +54,13 @@ class CommandExecutor:
         clock: Clock,
         require_room: Callable[[], None] = lambda: None,
         stored: Callable[[], None] = lambda: None,
+        batch_max: int = 256,
     ) -> None:
         self._database = database
         self._clock = clock
         self._require_room = require_room
         self._stored = stored
+        self._batch_max = batch_max
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -83,7 +83,7 @@ class CommandExecutor:
     async def _commit_all(self) -> None:
         try:
             while self._waiting:
-                taken, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                taken, self._waiting = self._waiting[: self._batch_max], self._waiting[self._batch_max :]
                 await self._commit(taken)
         finally:
             self._committing = None
@@ -118,7 +118,7 @@ class CommandExecutor:
                 return answers
             except (IntegrityError, RolledBack) as error:
                 # Another process made the same channel, or used the same key, a moment before: look again.
-                log.info("write_conflict", reason=one_line(error))
+                log.info("write_conflict", reason=type(error).__name__)
         raise Unavailable("database", "other writes kept coming first")
 
     def _decided(self, group: Group, command: Command) -> Outcome | Exception:

@@ -12,7 +12,8 @@ from backbone.database.tables import message_events, messages, outbox
 from backbone.settings import Settings
 from schemas.events import MessageCreated, decode_stream_event
 from tests.conftest import ADAPTERS
-from tests.support.backend import Backend, own_database, running_backend, user
+from tests.support.backend import Backend, running_backend, user
+from tests.support.database import own_database
 
 MESSAGE_FIELDS = {
     "message_id", "channel_id", "author_id", "content", "mentions", "attachments", "parent_id",
@@ -143,7 +144,7 @@ async def test_replies(backend: Backend) -> None:
 
 
 BAD_BODIES: list[tuple[bytes, int, str | None]] = [
-    (b"", 400, None),
+    (b"", 400, "body"),
     (b"not json", 400, None),
     (b"[]", 400, None),
     (b"null", 400, None),
@@ -249,6 +250,16 @@ async def test_a_repeated_key_answers_the_first_message(backend: Backend) -> Non
     assert again.headers["ETag"] == first.headers["ETag"]
     another = await backend.client.post("/messages", json={**body, "author_id": "b"}, headers=key)
     assert another.status_code == 201
+
+
+async def test_a_key_is_what_stands_between_the_blanks(backend: Backend) -> None:
+    """Blanks around a header are no part of it, and a key of 255 characters may be of any script."""
+    body = {"channel_id": "c", "author_id": "a", "content": "once"}
+    keys = [b"k", b" k ", b"k\t", "열".encode() * 255]
+    answers = [
+        await backend.client.post("/messages", json=body, headers={b"Idempotency-Key": k}) for k in keys
+    ]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 201]
 
 
 async def test_fifty_posts_with_one_key_make_one_message(backend: Backend) -> None:
