@@ -1,6 +1,5 @@
 """The search route over real stores: rights, own writes, deletions, cursors, and what bad input gets."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -8,34 +7,27 @@ import httpx
 import pytest
 
 from backbone.database.tables import channel_members, channels
-from backbone.health import Health
 from backbone.settings import Settings
-from indexer.service import Indexer
-from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
 from tests.conftest import ADAPTERS
-from tests.support.backend import Backend, make_topics, own_database, running_backend, user
+from tests.support.backend import Backend, running_backend, user
+from tests.support.database import own_database
 from tests.support.eventlog import dropped_topics
-from tests.support.indices import dropped_indices
+from tests.support.histories import Platform
+from tests.support.search import dropped_indices
 
 
 @dataclass
-class Platform:
-    """A backend, and an indexer that is stepped by hand."""
+class SearchableBackend:
+    """A backend, and the platform behind it, which indexes when it is told to."""
 
     backend: Backend
-    indexer: Indexer
+    behind: Platform
 
     async def index(self) -> None:
         """Tell the log what is stored, and the index what the log holds."""
         await self.backend.relay()
-        log = self.backend.ports.eventlog
-        reader = await log.reader(MESSAGE_TOPICS)
-        ends = dict(await reader.end_offsets())
-        await reader.close()
-        async with asyncio.timeout(30):
-            while dict(await log.committed(GROUP_INDEXER, MESSAGE_TOPICS)) != ends:
-                await self.indexer.step()
-        await self.backend.ports.search.refresh()
+        await self.behind.index_everything()
+        await self.behind.search.refresh()
 
     async def search(self, q: str = "", **parameters: str | int) -> httpx.Response:
         return await self.backend.client.get("/messages/search", params={"q": q, **parameters})
@@ -47,7 +39,8 @@ class Platform:
 
 
 @pytest.fixture(params=ADAPTERS)
-async def platform(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[Platform]:
+async def searchable(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[SearchableBackend]:
+    """A backend whose topics and index exist and are empty."""
     settings: Settings = request.getfixturevalue(f"{request.param}_settings")
     async with (
         own_database(settings, unique) as own,
@@ -55,18 +48,16 @@ async def platform(request: pytest.FixtureRequest, unique: str) -> AsyncIterator
         dropped_indices(own),
         running_backend(own) as backend,
     ):
-        await make_topics(backend, own)
-        await backend.ports.search.ensure()
-        indexer = Indexer(backend.ports.eventlog, backend.ports.search, Health())
-        yield Platform(backend, indexer)
-        await indexer.close()
+        behind = Platform(backend.ports.eventlog, backend.ports.search)
+        await behind.set_up()
+        yield SearchableBackend(backend, behind)
 
 
-async def make_private(platform: Platform, channel_id: str, *members: str) -> None:
-    """Turn the platform's next writes to the channel into a private one's, with these members."""
+async def make_private(searchable: SearchableBackend, channel_id: str, *members: str) -> None:
+    """Turn the next writes to the channel into a private one's, with these members."""
     row = {"channel_id": channel_id, "name": channel_id, "private": True, "created_by": members[0],
            "created_at": 1, "last_sequence": 1, "last_event_at": 1}  # fmt: skip
-    async with platform.backend.ports.database.writing() as connection:
+    async with searchable.backend.ports.database.writing() as connection:
         await connection.execute(channels.insert(), [row])
         await connection.execute(
             channel_members.insert(),
@@ -74,14 +65,14 @@ async def make_private(platform: Platform, channel_id: str, *members: str) -> No
         )
 
 
-async def test_who_may_not(platform: Platform) -> None:
+async def test_who_may_not(searchable: SearchableBackend) -> None:
     """What is said in a private channel is found by its members and by nobody else."""
-    await make_private(platform, "비밀", "철수")
-    secret = await platform.backend.post("비밀", "철수", "비밀 배포")
-    await platform.backend.post("공개", "철수", "공개 배포")
-    await platform.index()
-    assert await platform.found("배포") == ["공개 배포"]
-    client = platform.backend.client
+    await make_private(searchable, "비밀", "철수")
+    secret = await searchable.backend.post("비밀", "철수", "비밀 배포")
+    await searchable.backend.post("공개", "철수", "공개 배포")
+    await searchable.index()
+    assert await searchable.found("배포") == ["공개 배포"]
+    client = searchable.backend.client
     for who, hits in [("영희", {"공개 배포"}), ("철수", {"공개 배포", "비밀 배포"})]:
         answer = await client.get("/messages/search", params={"q": "배포"}, headers=user(who))
         assert {hit["_source"]["content"] for hit in answer.json()} == hits
@@ -90,29 +81,29 @@ async def test_who_may_not(platform: Platform) -> None:
     assert (await client.get(path, headers=user("철수"))).status_code == 200
 
 
-async def test_leaving_and_deleting_take_effect_with_the_index_behind(platform: Platform) -> None:
+async def test_leaving_and_deleting_take_effect_with_the_index_behind(searchable: SearchableBackend) -> None:
     """The next search shows neither a deleted message nor a channel that was left; the page is refilled."""
-    await make_private(platform, "팀", "철수", "영희")
-    gone = await platform.backend.post("공개", "철수", "배포 하나")
-    await platform.backend.post("팀", "철수", "배포 둘")
+    await make_private(searchable, "팀", "철수", "영희")
+    gone = await searchable.backend.post("공개", "철수", "배포 하나")
+    await searchable.backend.post("팀", "철수", "배포 둘")
     for n in range(5):
-        await platform.backend.post("공개", "철수", f"배포 나머지 {n}")
-    await platform.index()
-    await platform.backend.client.delete(f"/messages/{gone['message_id']}", headers=user("철수"))
-    async with platform.backend.ports.database.writing() as connection:
+        await searchable.backend.post("공개", "철수", f"배포 나머지 {n}")
+    await searchable.index()
+    await searchable.backend.client.delete(f"/messages/{gone['message_id']}", headers=user("철수"))
+    async with searchable.backend.ports.database.writing() as connection:
         await connection.execute(channel_members.delete().where(channel_members.c.user_id == "영희"))
-    answer = await platform.backend.client.get(
+    answer = await searchable.backend.client.get(
         "/messages/search", params={"q": "배포", "sort": "oldest", "limit": 4}, headers=user("영희")
     )
     contents = [hit["_source"]["content"] for hit in answer.json()]
     assert contents == [f"배포 나머지 {n}" for n in range(4)]
 
 
-async def test_hits_are_elasticsearch_hits(platform: Platform) -> None:
+async def test_hits_are_elasticsearch_hits(searchable: SearchableBackend) -> None:
     """The bare array that a Node client reads: _index, _id, _score, _source, highlight."""
-    message = await platform.backend.post("개발", "철수", "배포를 완료했습니다", mentions=["영희"])
-    await platform.index()
-    answer = await platform.search("배포")
+    message = await searchable.backend.post("개발", "철수", "배포를 완료했습니다", mentions=["영희"])
+    await searchable.index()
+    answer = await searchable.search("배포")
     [hit] = answer.json()
     assert set(hit) == {"_index", "_id", "_score", "_source", "highlight"}
     assert (hit["_id"], hit["_source"]["author"], hit["_source"]["channel"]) == (
@@ -125,35 +116,35 @@ async def test_hits_are_elasticsearch_hits(platform: Platform) -> None:
     assert answer.headers["Total-Count"] == "1"
 
 
-async def test_pages_follow_the_link(platform: Platform) -> None:
+async def test_pages_follow_the_link(searchable: SearchableBackend) -> None:
     """`Link: rel="next"` leads through all hits, each once, in every order, while new ones arrive."""
     for n in range(7):
-        await platform.backend.post("c", "a", f"page {n}")
-    await platform.index()
+        await searchable.backend.post("c", "a", f"page {n}")
+    await searchable.index()
     for sort in ("oldest", "newest", "relevance"):
-        answer = await platform.search("page", sort=sort, limit=3)
+        answer = await searchable.search("page", sort=sort, limit=3)
         seen = [hit["_id"] for hit in answer.json()]
-        await platform.backend.post("elsewhere", "a", "another")
-        await platform.index()
+        await searchable.backend.post("elsewhere", "a", "another")
+        await searchable.index()
         while link := answer.headers.get("Link"):
-            answer = await platform.backend.client.get(link.split(">")[0].lstrip("<"))
+            answer = await searchable.backend.client.get(link.split(">")[0].lstrip("<"))
             assert answer.status_code == 200
             seen += [hit["_id"] for hit in answer.json()]
         assert len(seen) == len(set(seen)) == 7, sort
 
 
-async def test_own_writes(platform: Platform) -> None:
+async def test_own_writes(searchable: SearchableBackend) -> None:
     """With the token the search waits for the version, and says honestly when the time ran out."""
     body = {"channel_id": "c", "author_id": "a", "content": "token"}
-    token = (await platform.backend.client.post("/messages", json=body)).headers["Consistency-Token"]
+    token = (await searchable.backend.client.post("/messages", json=body)).headers["Consistency-Token"]
     headers = {"Consistency-Token": token, "Prefer": "wait=0"}
-    client = platform.backend.client
+    client = searchable.backend.client
     early = await client.get("/messages/search", params={"q": "token"}, headers=headers)
     assert (early.headers["Search-Complete"], early.json()) == ("false", [])
-    await platform.index()
+    await searchable.index()
     late = await client.get("/messages/search", params={"q": "token"}, headers=headers)
     assert (late.headers["Search-Complete"], len(late.json())) == ("true", 1)
-    assert "Search-Complete" not in (await platform.search("token")).headers
+    assert "Search-Complete" not in (await searchable.search("token")).headers
     bad = await client.get("/messages/search", params={"q": "x"}, headers={"Consistency-Token": "???"})
     assert bad.status_code == 400
 
@@ -173,16 +164,39 @@ async def test_own_writes(platform: Platform) -> None:
         ({"q": "x", "after": "yesterday"}, "after"),
     ],
 )
-async def test_bad_parameters_are_named(platform: Platform, parameters: dict[str, str], field: str) -> None:
+async def test_bad_parameters_are_named(
+    searchable: SearchableBackend, parameters: dict[str, str], field: str
+) -> None:
     """Each wrong parameter is a 400 that names it."""
-    answer = await platform.backend.client.get("/messages/search", params=parameters)
+    answer = await searchable.backend.client.get("/messages/search", params=parameters)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == field
 
 
 @pytest.mark.parametrize(
-    "q", ['"', "((", "AND OR NOT", "from:", "*:*", "a\x00b", "-", "{!!}", "before:2026-99-99 x"]
+    ("q", "hits"),
+    [
+        ("AND OR NOT", 1),
+        ("from:", 1),
+        ("a\x00b", 1),
+        ("before:2026-99-99 x", 1),
+        ("before:2026-99-99 y", 0),
+        ("((", 0),
+        ("*:*", 0),
+        ("-", 0),
+        ("{!!}", 0),
+    ],
 )
-async def test_a_syntax_error_is_searched_as_words(platform: Platform, q: str) -> None:
-    """Nothing that is typed is an error of the server's."""
-    assert (await platform.search(q)).status_code in {200, 400}
+async def test_a_syntax_error_is_searched_as_words(searchable: SearchableBackend, q: str, hits: int) -> None:
+    """Words are found wherever they stand; punctuation is no word, and finds nothing."""
+    content = "and or not, from a b before 2026-99-99 x"
+    await searchable.backend.post("c", "a", content)
+    await searchable.index()
+    assert await searchable.found(q) == [content] * hits
+
+
+@pytest.mark.parametrize("q", ['"', '""', "“ ”"])
+async def test_a_query_without_any_word_is_bad(searchable: SearchableBackend, q: str) -> None:
+    """Nothing to search for is a 400 that names `q`."""
+    answer = await searchable.search(q)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "q")

@@ -17,7 +17,7 @@ from backend.domain.commands import EditMessage, PostMessage
 from backend.domain.rejections import Forbidden, Overloaded
 from backend.outbox_gauge import OutboxGauge
 from tests.conftest import ADAPTERS
-from tests.support.backend import own_database
+from tests.support.database import own_database
 
 
 @pytest.fixture(params=ADAPTERS)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -17,7 +16,7 @@ from backbone.database.tables import channels, metadata
 from backbone.errors import SetupError, Unavailable
 from backbone.settings import Settings
 from tests.conftest import ADAPTERS
-from tests.support.database import fresh_database
+from tests.support.database import own_database
 from tests.support.waiting import until
 
 CHANNEL: dict[str, object] = {
@@ -32,14 +31,10 @@ CHANNEL: dict[str, object] = {
 
 
 @pytest.fixture(params=ADAPTERS)
-async def url(request: pytest.FixtureRequest, tmp_path: Path, unique: str) -> AsyncIterator[str]:
+async def url(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[str]:
     """The URL of an empty database of the adapter under test."""
-    if request.param == "embedded":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'database.sqlite3'}"
-    else:
-        stack: Settings = request.getfixturevalue("stack")
-        async with fresh_database(stack.database_url, unique) as fresh:
-            yield fresh
+    async with own_database(request.getfixturevalue(f"{request.param}_settings"), unique) as own:
+        yield own.database_url
 
 
 @pytest.fixture
@@ -120,10 +115,10 @@ async def test_one_owner_at_a_time(url: str) -> None:
         await second.close()
 
 
-async def test_an_owner_that_froze_loses_its_session(stack: Settings, unique: str) -> None:
+async def test_an_owner_that_froze_loses_its_session(real_settings: Settings, unique: str) -> None:
     """PostgreSQL ends the session of an owner that says nothing for 5 s: the next one takes over."""
-    async with fresh_database(stack.database_url, unique) as url:
-        frozen, next_one = Database(url), Database(url)
+    async with own_database(real_settings, unique) as own:
+        frozen, next_one = Database(own.database_url), Database(own.database_url)
         try:
             with pytest.raises(Unavailable):
                 await _freeze_until_taken_over(frozen, next_one)

@@ -15,7 +15,7 @@ from backbone.search import IndexedDocument, Rights, SearchIndex, SearchQuery
 from backbone.settings import Settings
 from indexer.projection import document_of_event
 from indexer.service import Indexer
-from schemas.events import MessageDeleted, MessagesEvent, MessageUpdated, encode, event_type
+from schemas.events import MessageDeleted, MessagesEvent, MessageUpdated, encode
 from schemas.topics import (
     ALL_TOPICS,
     DEAD_LETTERS,
@@ -26,8 +26,8 @@ from schemas.topics import (
     Topic,
 )
 from tests.conftest import ADAPTERS
-from tests.support.eventlog import log_site, read_to_end
-from tests.support.messaging import Talk
+from tests.support.eventlog import append, log_site, read_all
+from tests.support.messaging import Talk, records_of, tell
 from tests.support.search import ids, search_site
 
 
@@ -42,15 +42,11 @@ class Stage:
 
     async def tell(self, events: Sequence[MessagesEvent]) -> None:
         """Append events to their topics."""
-        producer = await self.log.producer()
-        await producer.send([_record(event) for event in events])
-        await producer.close()
+        await tell(self.log, events)
 
     async def append(self, topic: Topic, *values: bytes | None) -> None:
         """Append records of any value, under one key."""
-        producer = await self.log.producer()
-        await producer.send([NewRecord(topic.name, "c", "c", value) for value in values])
-        await producer.close()
+        await append(self.log, [NewRecord(topic.name, "c", "c", value) for value in values])
 
     async def caught_up(self) -> dict[str, IndexedDocument]:
         """Step until the group has committed the end of every topic; return what the index holds."""
@@ -62,13 +58,8 @@ class Stage:
         return {found.message_id: found async for found in self.search.scan()}
 
 
-def _record(event: MessagesEvent) -> NewRecord:
-    topic, channel_id = TOPIC_OF_EVENT[event_type(event)], event.payload.channel_id
-    return NewRecord(topic.name, channel_id, channel_id, encode(event))
-
-
 def _as_read(event: MessagesEvent) -> Record:
-    record = _record(event)
+    record, _ = records_of(event)
     return Record(record.topic, 0, event.sequence, record.key, record.value, record.headers, event.timestamp)
 
 
@@ -160,9 +151,7 @@ async def test_an_unreadable_record_is_parked_and_its_neighbours_are_indexed(sta
     await stage.append(MESSAGES_CREATED, b"\xff\x00 garbage", activity, None, impossible)
     await stage.tell([after])
     assert await stage.caught_up() == _folded([before, after])
-    reader = await stage.log.reader([DEAD_LETTERS])
-    parked = await read_to_end(reader)
-    await reader.close()
+    parked = await read_all(stage.log, DEAD_LETTERS)
     assert len(parked) == 4
     assert all((letter.key or "").startswith(f"{GROUP_INDEXER}/") for letter in parked)
 

@@ -17,7 +17,8 @@ from notifier.mailbox import Mailbox
 from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent
 from schemas.messages import MENTION_CHANNEL
 from tests.conftest import ADAPTERS
-from tests.support.inboxes import add_channel, add_members, empty_database, entries, told
+from tests.support.database import migrated_database
+from tests.support.inboxes import add_channel, add_members, entries, untold
 from tests.support.messaging import Talk
 
 
@@ -25,7 +26,7 @@ from tests.support.messaging import Talk
 async def database(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[Database]:
     """An empty database."""
     settings: Settings = request.getfixturevalue(f"{request.param}_settings")
-    async with empty_database(settings, unique) as database:
+    async with migrated_database(settings, unique) as database:
         yield database
 
 
@@ -60,10 +61,10 @@ async def test_writers_at_once_leave_no_gap_and_no_second_notification(database:
         stored = await entries(database, user_id)
         assert [entry[0] for entry in stored] == list(range(1, count + 1))
         assert len({entry[2] for entry in stored}) == count
-    events_told = await told(database)
-    assert len(events_told) == sum(expected.values())
+    untold_events = await untold(database)
+    assert len(untold_events) == sum(expected.values())
     for user_id, count in expected.items():
-        of_user = [event.seq for event in events_told if event.payload.user_id == user_id]
+        of_user = [event.seq for event in untold_events if event.payload.user_id == user_id]
         assert of_user == list(range(1, count + 1)), "the outbox tells them in the order of seq"
 
 
@@ -106,7 +107,7 @@ async def test_a_retraction_takes_the_text_and_a_number(database: Database, box:
         (1, "notification", message_id, None, True),
         (2, "retracted", message_id, None, True),
     ]
-    sent, retracted = await told(database)
+    sent, retracted = await untold(database)
     assert isinstance(sent, NotificationSent)
     assert isinstance(retracted, NotificationRetracted)
     assert (sent.seq, sent.payload.title, sent.payload.body) == (1, "새 멘션", "지워질 말")

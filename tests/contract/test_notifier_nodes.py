@@ -20,13 +20,14 @@ from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.service import Notifier, serve
 from notifier.tail import Tail
-from schemas.events import MessagesEvent, encode, event_type
+from schemas.events import MessagesEvent, encode
 from schemas.frames import NotificationFrame, Read, Retracted
-from schemas.topics import ALL_TOPICS, DEAD_LETTERS, MESSAGES_CREATED, TOPIC_OF_EVENT
+from schemas.topics import ALL_TOPICS, DEAD_LETTERS, MESSAGES_CREATED
 from tests.conftest import ADAPTERS
-from tests.support.eventlog import log_site
-from tests.support.inboxes import empty_database, entries
-from tests.support.messaging import Talk
+from tests.support.database import migrated_database
+from tests.support.eventlog import append, log_site
+from tests.support.inboxes import entries
+from tests.support.messaging import Talk, tell
 from tests.support.sockets import PATIENCE_S, Node, node
 
 
@@ -40,7 +41,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 async def database(settings: Settings, unique: str) -> AsyncIterator[Database]:
     """An empty database."""
-    async with empty_database(settings, unique) as database:
+    async with migrated_database(settings, unique) as database:
         yield database
 
 
@@ -152,22 +153,6 @@ async def eventlog(settings: Settings) -> AsyncIterator[EventLog]:
         yield log
 
 
-async def publish(eventlog: EventLog, events: Sequence[MessagesEvent]) -> None:
-    """Append events to their topics, as the backend's relay does."""
-    producer = await eventlog.producer()
-    records = [
-        NewRecord(
-            TOPIC_OF_EVENT[event_type(event)].name,
-            event.payload.channel_id,
-            event.payload.channel_id,
-            encode(event),
-        )
-        for event in events
-    ]
-    await producer.send(records)
-    await producer.close()
-
-
 async def consumed(notifier: Notifier, count: int) -> None:
     """Step until so many records were taken in."""
     async with asyncio.timeout(PATIENCE_S):
@@ -184,14 +169,12 @@ async def test_events_reach_inboxes_and_garbage_is_parked(
     posts = [talk.post(f"{number}", ["bora"]) for number in range(20)]
     events: list[MessagesEvent] = [*posts, talk.edit(posts[0].payload.message_id, "x", ["bora", "chul"])]
     events += [talk.delete(post.payload.message_id) for post in posts[:5]]
-    producer = await eventlog.producer()
     garbage = [b"", b"\xff", b"{}", b'{"event_type":"message.created"}', None]
     nul = encode(talk.post("a\0b", ["bora"]))
-    await producer.send(
-        [NewRecord(MESSAGES_CREATED.name, "공지", "공지", value) for value in (*garbage, nul)]
-    )
-    await publish(eventlog, events)
-    await publish(eventlog, events)
+    unreadable = [NewRecord(MESSAGES_CREATED.name, "공지", "공지", value) for value in (*garbage, nul)]
+    await append(eventlog, unreadable)
+    await tell(eventlog, events)
+    await tell(eventlog, events)
 
     notifier = Notifier(eventlog, database, SystemClock(), Health("eventlog", "database"), Hub())
     await consumed(notifier, 2 * len(events) + len(garbage) + 1)
@@ -259,12 +242,12 @@ async def test_two_nodes_one_stops(settings: Settings, database: Database, event
     ):
         await leaving.hello()
         await staying.hello()
-        await publish(eventlog, [talk.post(f"{number}", ["bora"]) for number in range(10)])
+        await tell(eventlog, [talk.post(f"{number}", ["bora"]) for number in range(10)])
         assert await leaving.seqs(10) == list(range(1, 11))
         assert await staying.seqs(10) == list(range(1, 11))
         stop_first.set()
         assert await leaving.close_code() == 1012
-        await publish(eventlog, [talk.post(f"{number}", ["bora"]) for number in range(10)])
+        await tell(eventlog, [talk.post(f"{number}", ["bora"]) for number in range(10)])
         async with second.connected("bora", 10) as returned:
             await returned.hello()
             assert await returned.seqs(10) == list(range(11, 21))

@@ -9,14 +9,15 @@ from sqlalchemy import func, select
 from backbone.database.ownership import IDLE_SESSION_TIMEOUT_MS, ownership
 from backbone.database.tables import outbox
 from backbone.errors import Unavailable
-from backbone.eventlog import NewRecord, Record
-from backbone.relay import Relay
+from backbone.eventlog import NewRecord
+from backbone.relay import BATCH_MAX_CHARACTERS, Relay
 from backbone.settings import Settings
 from schemas.events import decode_message_event, decode_stream_event
 from schemas.states import decode_state
-from schemas.topics import MESSAGES_STATE, STREAM_TOPICS, Topic
+from schemas.topics import MESSAGES_STATE, STREAM_TOPICS
 from tests.conftest import ADAPTERS
-from tests.support.backend import Backend, make_topics, own_database, running_backend, user
+from tests.support.backend import Backend, make_topics, running_backend, user
+from tests.support.database import own_database
 from tests.support.eventlog import dropped_topics
 from tests.support.waiting import until
 
@@ -27,17 +28,6 @@ async def backend(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[
     async with own_database(settings, unique) as own, dropped_topics(own), running_backend(own) as running:
         await make_topics(running, own)
         yield running
-
-
-async def told(backend: Backend, *topics: Topic) -> list[Record]:
-    """Read the topics to their present end."""
-    reader = await backend.ports.eventlog.reader(topics)
-    end = await reader.end_offsets()
-    records: list[Record] = []
-    while any(reader.positions()[partition] < offset for partition, offset in end.items()):
-        records += await reader.read(1_000, 1.0)
-    await reader.close()
-    return records
 
 
 async def write_some(backend: Backend) -> None:
@@ -54,7 +44,7 @@ async def test_everything_stored_is_told_in_order(backend: Backend) -> None:
     """Each topic's sequences rise per channel, the topics merged have no gap, and the outbox is empty."""
     await write_some(backend)
     assert await backend.relay() == 3 + 20 + 10 + 4
-    records = await told(backend, *STREAM_TOPICS)
+    records = await backend.told(*STREAM_TOPICS)
     for record in records:
         assert record.value is not None
         assert dict(record.headers)["event_type"].decode() in record.value.decode()
@@ -73,10 +63,10 @@ async def test_the_state_topic_holds_each_message_last_state(backend: Backend) -
     """Keyed by message, in relay order: the last record of a key is the message's newest version."""
     await write_some(backend)
     await backend.relay()
-    last = {record.key: decode_state(record.value or b"") for record in await told(backend, MESSAGES_STATE)}
+    last = {record.key: decode_state(record.value or b"") for record in await backend.told(MESSAGES_STATE)}
     assert len(last) == 20
     newest: dict[str, int] = {}
-    for record in await told(backend, *STREAM_TOPICS[:3]):
+    for record in await backend.told(*STREAM_TOPICS[:3]):
         event = decode_message_event(record.value or b"")
         newest[event.payload.message_id] = max(event.sequence, newest.get(event.payload.message_id, 0))
     assert {key: state.version for key, state in last.items()} == newest
@@ -107,7 +97,7 @@ async def test_a_lost_acknowledgement_repeats_and_loses_nothing(backend: Backend
     with pytest.raises(Unavailable):
         await step_once(backend, relay)
     assert await backend.relay() == 2
-    events = [decode_stream_event(record.value or b"") for record in await told(backend, *STREAM_TOPICS)]
+    events = [decode_stream_event(record.value or b"") for record in await backend.told(*STREAM_TOPICS)]
     assert sorted(event.sequence for event in events) == [1, 1, 2, 2]
     assert len({event.event_id for event in events}) == 2
 
@@ -141,6 +131,23 @@ class Slow:
         return None
 
 
+async def test_a_backlog_of_large_messages_drains_in_batches_of_bounded_size(backend: Backend) -> None:
+    """However large the messages, what is sent at once stays small, and all of it is told in order."""
+    for _ in range(30):
+        await backend.post("c", "a", "\u0001" * 40_000)
+    relay = Relay(backend.ports.database, backend.ports.eventlog, "messages", backend.health)
+    steps = []
+    async with ownership(backend.ports.database, "relay/messages") as connection:
+        assert connection is not None
+        while told_now := await relay.step(connection):
+            steps.append(told_now)
+    await relay.close()
+    assert sum(steps) == 31
+    assert max(steps) <= 1 + BATCH_MAX_CHARACTERS // 240_000
+    records = await read_to_end(await backend.ports.eventlog.reader(MESSAGE_TOPICS))
+    assert [decode_stream_event(record.value or b"").sequence for record in records] == list(range(2, 32))
+
+
 async def test_two_relays_hand_over(backend: Backend) -> None:
     """Of two relays one works; when it stops, the other goes on, and nothing is told out of order."""
     stops = [asyncio.Event(), asyncio.Event()]
@@ -153,7 +160,7 @@ async def test_two_relays_hand_over(backend: Backend) -> None:
         await until(lambda: nothing_left(backend))
         stop.set()
         await task
-    events = [decode_stream_event(record.value or b"") for record in await told(backend, *STREAM_TOPICS)]
+    events = [decode_stream_event(record.value or b"") for record in await backend.told(*STREAM_TOPICS)]
     for channel in {event.payload.channel_id for event in events}:
         sequences = sorted(event.sequence for event in events if event.payload.channel_id == channel)
         assert sequences == list(range(1, len(sequences) + 1))

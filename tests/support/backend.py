@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx
@@ -10,14 +10,15 @@ import httpx
 from backbone.clock import SystemClock
 from backbone.database.migrations import migrate
 from backbone.database.ownership import ownership
+from backbone.eventlog import Record
 from backbone.health import Health
 from backbone.relay import Relay
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from backend.api.app import create_app
 from backend.commands.executor import CommandExecutor
-from schemas.topics import ALL_TOPICS
-from tests.support.database import fresh_database
+from schemas.topics import ALL_TOPICS, Topic
+from tests.support.eventlog import read_all
 
 
 @dataclass
@@ -48,15 +49,9 @@ class Backend:
         await relay.close()
         return told
 
-
-@asynccontextmanager
-async def own_database(settings: Settings, name: str) -> AsyncIterator[Settings]:
-    """Yield the settings with a fresh database where they name the shared server."""
-    if settings.database_url.startswith("sqlite"):
-        yield settings
-    else:
-        async with fresh_database(settings.database_url, name) as url:
-            yield replace(settings, database_url=url)
+    async def told(self, *topics: Topic) -> list[Record]:
+        """Return what the log holds in the topics."""
+        return await read_all(self.ports.eventlog, *topics)
 
 
 @asynccontextmanager

@@ -88,8 +88,26 @@ async def poll_until(consumer: Consumer, number: int, *, max_records: int = 500)
     return records
 
 
+async def append(eventlog: EventLog, records: Sequence[NewRecord]) -> None:
+    """Append records, whatever they hold."""
+    producer = await eventlog.producer()
+    try:
+        await producer.send(records)
+    finally:
+        await producer.close()
+
+
+async def read_all(eventlog: EventLog, *topics: Topic) -> list[Record]:
+    """Return every record of the topics up to their present end."""
+    reader = await eventlog.reader(topics)
+    try:
+        return await read_to_end(reader)
+    finally:
+        await reader.close()
+
+
 async def read_to_end(reader: Reader, max_records: int = 500) -> list[Record]:
-    """Read until the positions are at the present end."""
+    """Read on until the positions are at the present end."""
     end = await reader.end_offsets()
     records: list[Record] = []
     while not reached(reader.positions(), end):

@@ -1,4 +1,4 @@
-"""Logs full of messages: written as the relay writes them, indexed as the indexer does it."""
+"""Histories of messages by chance, and a platform that tells and indexes them."""
 
 import random
 from collections.abc import Sequence
@@ -10,23 +10,12 @@ from backbone.search import SearchIndex
 from indexer.projection import document_of_event
 from indexer.service import Indexer
 from schemas.documents import SearchDocument
-from schemas.events import MessagesEvent, encode, event_type
-from schemas.states import state_after
-from schemas.topics import ALL_TOPICS, GROUP_INDEXER, MESSAGE_TOPICS, MESSAGES_STATE, TOPIC_OF_EVENT
-from tests.support.messaging import Talk
+from schemas.events import MessagesEvent
+from schemas.topics import ALL_TOPICS, GROUP_INDEXER, MESSAGE_TOPICS
+from tests.support.eventlog import append
+from tests.support.messaging import Talk, tell
 
 WORDS = ("배포를 완료했습니다", "the release is out", "검색 색인", "review this", "🎉")
-
-
-def records_of(event: MessagesEvent) -> Sequence[NewRecord]:
-    """Return the event's record and the state's behind it."""
-    headers = (("event_type", event_type(event).encode()), ("schema_version", b"1"))
-    channel_id, message_id = event.payload.channel_id, event.payload.message_id
-    topic = TOPIC_OF_EVENT[event_type(event)]
-    return (
-        NewRecord(topic.name, channel_id, channel_id, encode(event), headers),
-        NewRecord(MESSAGES_STATE.name, message_id, channel_id, encode(state_after(event)), headers),
-    )
 
 
 def history(seed: int, messages: int = 120, channels: Sequence[str] = ("일반", "ops", "비밀")) -> "History":
@@ -90,15 +79,11 @@ class Platform:
 
     async def tell(self, events: Sequence[MessagesEvent]) -> None:
         """Append events and states to the log."""
-        await self.append([record for event in events for record in records_of(event)])
+        await tell(self.eventlog, events)
 
-    async def append(self, records: Sequence[NewRecord]) -> None:
+    async def append(self, *records: NewRecord) -> None:
         """Append records, whatever they hold."""
-        producer = await self.eventlog.producer()
-        try:
-            await producer.send(records)
-        finally:
-            await producer.close()
+        await append(self.eventlog, records)
 
     async def index_everything(self) -> None:
         """Let an indexer read the log to its end as it is now."""

@@ -1,29 +1,12 @@
-"""Databases with inboxes, filled and looked into, for tests."""
+"""Channels and inboxes of a database, filled and looked into."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 
 from sqlalchemy import insert, select
 
 from backbone.database.engine import Database
-from backbone.database.migrations import migrate
 from backbone.database.tables import channel_members, channels, inbox, outbox
-from backbone.settings import Settings
 from schemas.events import NotificationRetracted, NotificationSent, decode
-from tests.support.database import fresh_database
-
-
-@asynccontextmanager
-async def empty_database(settings: Settings, name: str) -> AsyncIterator[Database]:
-    """A database of the test's own, with its tables: a new one on the server, or the file."""
-    async with AsyncExitStack() as stack:
-        url = settings.database_url
-        if not url.startswith("sqlite"):
-            url = await stack.enter_async_context(fresh_database(url, name))
-        database = Database(url)
-        stack.push_async_callback(database.close)
-        await migrate(database)
-        yield database
 
 
 async def entries(database: Database, user_id: str) -> list[tuple[int, str, str, str | None, bool]]:
@@ -35,7 +18,7 @@ async def entries(database: Database, user_id: str) -> list[tuple[int, str, str,
         return [(row.seq, row.kind, row.message_id, row.body, row.retracted) for row in rows]
 
 
-async def told(database: Database) -> list[NotificationSent | NotificationRetracted]:
+async def untold(database: Database) -> list[NotificationSent | NotificationRetracted]:
     """Return the events that wait in the outbox, in order."""
     async with database.reading() as connection:
         rows = list(await connection.execute(select(outbox).order_by(outbox.c.position)))

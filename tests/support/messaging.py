@@ -1,12 +1,16 @@
-"""Events of messages, made without a backend."""
+"""Events of messages, made without a backend, and told as the relay tells them."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from backbone.clock import SystemClock
+from backbone.eventlog import EventLog, NewRecord
 from schemas.clock import format_ms
-from schemas.events import MessageCreated, MessageDeleted, MessageUpdated
+from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated, encode, event_type
 from schemas.messages import DeletedMessage, Message
+from schemas.states import state_after
+from schemas.topics import MESSAGES_STATE, TOPIC_OF_EVENT
+from tests.support.eventlog import append
 
 _clock = SystemClock()
 MOMENT_MS = 1_760_000_000_000
@@ -71,3 +75,19 @@ class Talk:
             created_at=format_ms(MOMENT_MS + self._created[message_id]),
             updated_at=format_ms(MOMENT_MS + self.sequence),
         )
+
+
+def records_of(event: MessagesEvent) -> Sequence[NewRecord]:
+    """Return the event's record and the state's behind it."""
+    headers = (("event_type", event_type(event).encode()), ("schema_version", b"1"))
+    channel_id, message_id = event.payload.channel_id, event.payload.message_id
+    topic = TOPIC_OF_EVENT[event_type(event)]
+    return (
+        NewRecord(topic.name, channel_id, channel_id, encode(event), headers),
+        NewRecord(MESSAGES_STATE.name, message_id, channel_id, encode(state_after(event)), headers),
+    )
+
+
+async def tell(eventlog: EventLog, events: Sequence[MessagesEvent]) -> None:
+    """Append events and the states behind them."""
+    await append(eventlog, [record for event in events for record in records_of(event)])

@@ -1,4 +1,4 @@
-"""Search indices of a test's own: several over one store, closed at the end and deleted on Elasticsearch."""
+"""Search indices of a test's own: several over one store, closed at the end and dropped on Elasticsearch."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -42,7 +42,7 @@ class SearchSite:
 async def search_site(settings: Settings) -> AsyncIterator[SearchSite]:
     """Give a store of the settings, and clean it up at the end of the block."""
     site = SearchSite(settings)
-    async with deleted_indices(settings):
+    async with dropped_indices(settings):
         try:
             yield site
         finally:
@@ -50,8 +50,8 @@ async def search_site(settings: Settings) -> AsyncIterator[SearchSite]:
 
 
 @asynccontextmanager
-async def deleted_indices(settings: Settings) -> AsyncIterator[None]:
-    """Delete the indices under the settings' alias at the end of the block, where they are on a server."""
+async def dropped_indices(settings: Settings) -> AsyncIterator[None]:
+    """Drop the indices under the settings' alias at the end of the block, where they are on a server."""
     try:
         yield
     finally:

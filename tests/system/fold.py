@@ -6,12 +6,13 @@ behind the same fault here.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from backbone.eventlog import EventLog, Record
-from schemas.topics import MESSAGES_STATE, STREAM_TOPICS, Topic, partition_of
+from schemas.topics import MESSAGES_STATE, STREAM_TOPICS, partition_of
+from tests.support.eventlog import read_all
 
 Json = dict[str, Any]
 EVERYONE = "@channel"
@@ -58,22 +59,9 @@ class Fold:
         return {self.channels[channel_id][0]["payload"]["created_by"]}
 
 
-async def read_all(eventlog: EventLog, topics: Sequence[Topic]) -> list[Record]:
-    """Return every record of the topics up to their ends as they are now."""
-    reader = await eventlog.reader(topics)
-    try:
-        ends = await reader.end_offsets()
-        records: list[Record] = []
-        while any(reader.positions()[partition] < end for partition, end in ends.items()):
-            records += await reader.read(1000, 1.0)
-        return records
-    finally:
-        await reader.close()
-
-
 async def fold_of_log(eventlog: EventLog) -> Fold:
     """Read the four topics of the channels' streams, merge them by sequence and fold them."""
-    records = await read_all(eventlog, STREAM_TOPICS)
+    records = await read_all(eventlog, *STREAM_TOPICS)
     partitions = {name: state.partitions for name, state in (await eventlog.topics()).items()}
     streams: dict[str, dict[int, Json]] = defaultdict(dict)
     bodies: dict[tuple[str, int], bytes] = {}
@@ -145,7 +133,7 @@ def _check_next(folded: Folded, event: Json) -> None:
 async def fold_of_states(eventlog: EventLog) -> dict[str, Json]:
     """Read the state topic and return each message's newest state."""
     states: dict[str, Json] = {}
-    for record in await read_all(eventlog, (MESSAGES_STATE,)):
+    for record in await read_all(eventlog, MESSAGES_STATE):
         assert record.value is not None
         state = json.loads(record.value)
         assert record.key == state["message_id"]

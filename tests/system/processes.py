@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -50,16 +50,30 @@ def free_ports() -> Ports:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where processes run: a folder without a `.env`, and nothing but these settings."""
+    """Where processes run: a folder without a `.env`, ports of its own, and nothing but these settings.
+
+    Settings are named without `MAEARI_`; without any, the stores are files in the folder.
+    """
 
     folder: Path
-    settings: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    ports: Ports = field(default_factory=free_ports)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the variables of a process."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAEARI_")}
-        ours = {f"MAEARI_{name}": value for name, value in {**self.settings, **more}.items()}
-        return {**inherited, **ours}
+        ours = {
+            "DATA": str(self.data),
+            "PORT": str(self.ports.api),
+            "WEBSOCKET_PORT": str(self.ports.sockets),
+            **self.settings,
+            **more,
+        }
+        return {**inherited, **{f"MAEARI_{name}": value for name, value in ours.items()}}
 
     async def run(self, *arguments: str) -> str:
         """Run a command to its end; return its stdout. It must succeed."""

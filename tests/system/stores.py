@@ -16,6 +16,7 @@ from backbone.search import SearchIndex
 from backbone.wiring import Ports as Stores
 from schemas.clock import parse_ms
 from schemas.topics import GROUP_INDEXER, GROUP_NOTIFIER, MESSAGE_TOPICS, NOTIFICATIONS_SENT
+from tests.support.eventlog import read_all
 from tests.support.waiting import until
 from tests.system.fold import (
     ExpectedNotification,
@@ -26,7 +27,6 @@ from tests.system.fold import (
     expected_states,
     fold_of_log,
     fold_of_states,
-    read_all,
 )
 
 SETTLED_WITHIN_S = 60
@@ -194,7 +194,7 @@ def _check_retractions(entries: Sequence[Json]) -> None:
 async def check_notifications_told(eventlog: EventLog, inboxes: Mapping[str, Sequence[Json]]) -> None:
     """The topic of notifications tells each user's inbox in the order of its numbers."""
     told: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-    for record in await read_all(eventlog, (NOTIFICATIONS_SENT,)):
+    for record in await read_all(eventlog, NOTIFICATIONS_SENT):
         assert record.value is not None
         assert record.key is not None
         event = json.loads(record.value)

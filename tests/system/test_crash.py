@@ -13,7 +13,7 @@ from backbone.wiring import open_ports
 from tests.support.waiting import until
 from tests.system import stores as compare
 from tests.system.fold import fold_of_log
-from tests.system.processes import Surroundings, free_ports
+from tests.system.processes import Surroundings
 
 ROUNDS = 3
 POSTERS = 8
@@ -48,13 +48,12 @@ async def post_until_it_dies(client: httpx.AsyncClient, round_number: int, poste
 @pytest.mark.timeout(180)
 async def test_kill_9_under_load(tmp_path: Path) -> None:
     """Every answered message is stored, told, indexed and notified once; its key makes no second one."""
-    ports = free_ports()
-    settings = {"DATA": str(tmp_path / "data"), "PORT": str(ports.api), "WEBSOCKET_PORT": str(ports.sockets)}
-    surroundings = Surroundings(tmp_path, settings)
+    surroundings = Surroundings(tmp_path)
+    port = surroundings.ports.api
     answered: dict[str, str] = {}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.api}", timeout=20) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
         for round_number in range(ROUNDS):
-            process = await surroundings.start("dev", probe=ports.api)
+            process = await surroundings.start("dev", probe=port)
             posting = [
                 asyncio.create_task(post_until_it_dies(client, round_number, poster))
                 for poster in range(POSTERS)
@@ -67,7 +66,7 @@ async def test_kill_9_under_load(tmp_path: Path) -> None:
             for ids in await asyncio.gather(*posting):
                 answered |= ids
         async with (
-            surroundings.running("dev", probe=ports.api),
+            surroundings.running("dev", probe=port),
             open_ports(read_settings(surroundings.environment(), dotenv=None)) as stores,
         ):
             await check(stores, client, answered)

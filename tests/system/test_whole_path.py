@@ -6,7 +6,6 @@ Afterwards every store is what the fold of the log says, and a rebuilt index is 
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,13 +15,13 @@ from backbone.settings import Settings, read_settings
 from backbone.wiring import Ports as Stores
 from backbone.wiring import open_ports
 from tests.conftest import ADAPTERS
-from tests.support.database import fresh_database
+from tests.support.database import own_database
 from tests.support.eventlog import dropped_topics
-from tests.support.indices import dropped_indices
+from tests.support.search import dropped_indices
 from tests.system import stores as compare
 from tests.system.fold import Fold, expected_notifications
 from tests.system.listeners import Listener, listening
-from tests.system.processes import Surroundings, free_ports
+from tests.system.processes import Surroundings
 from tests.system.scenario import MESSAGES, USERS, Player, scenario
 
 
@@ -31,27 +30,16 @@ async def surroundings(
     request: pytest.FixtureRequest, tmp_path: Path, unique: str
 ) -> AsyncIterator[Surroundings]:
     """Give settings for stores of the test's own, and clean them up."""
-    ports = free_ports()
-    settings = {
-        "DATA": str(tmp_path / "data"),
-        "PORT": str(ports.api),
-        "WEBSOCKET_PORT": str(ports.sockets),
-        "LOG_FORMAT": "json",
-    }
+    settings = {"LOG_FORMAT": "json"}
     if request.param == "embedded":
         yield Surroundings(tmp_path, settings)
         return
-    stack: Settings = request.getfixturevalue("stack")
-    own = replace(stack, topic_prefix=f"{unique}.platform", search_alias=f"{unique}-messages")
-    async with (
-        fresh_database(stack.database_url, unique) as database_url,
-        dropped_topics(own),
-        dropped_indices(own),
-    ):
+    real: Settings = request.getfixturevalue("real_settings")
+    async with own_database(real, unique) as own, dropped_topics(own), dropped_indices(own):
         settings |= {
-            "DATABASE_URL": database_url,
-            "EVENTLOG_URL": stack.eventlog_url,
-            "SEARCH_URL": stack.search_url,
+            "DATABASE_URL": own.database_url,
+            "EVENTLOG_URL": own.eventlog_url,
+            "SEARCH_URL": own.search_url,
             "TOPIC_PREFIX": own.topic_prefix,
             "SEARCH_ALIAS": own.search_alias,
         }
@@ -61,18 +49,17 @@ async def surroundings(
 @asynccontextmanager
 async def system(surroundings: Surroundings) -> AsyncIterator[None]:
     """Run the product: `maeari dev` on files, else each process by itself, set up by the commands."""
-    ports = free_ports()
-    api = int(surroundings.settings["PORT"])
+    ports = surroundings.ports
     async with AsyncExitStack() as stack:
         if "DATABASE_URL" not in surroundings.settings:
-            await stack.enter_async_context(surroundings.running("dev", probe=api))
+            await stack.enter_async_context(surroundings.running("dev", probe=ports.api))
         else:
             await surroundings.run("migrate")
             await surroundings.run("topics", "apply")
             for name, probe in (("indexer", ports.indexer), ("notifier", ports.notifier)):
                 running = surroundings.running(name, probe=probe, METRICS_PORT=str(probe))
                 await stack.enter_async_context(running)
-            await stack.enter_async_context(surroundings.running("backend", probe=api))
+            await stack.enter_async_context(surroundings.running("backend", probe=ports.api))
         yield
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.processes import Surroundings, free_ports
+from tests.system.processes import Surroundings
 
 NOWHERE = "127.0.0.1:9"
 
@@ -13,9 +13,7 @@ NOWHERE = "127.0.0.1:9"
 @pytest.fixture
 def surroundings(tmp_path: Path) -> Surroundings:
     """A folder, ports of the test's own, no server."""
-    ports = free_ports()
-    settings = {"DATA": str(tmp_path / "data"), "PORT": str(ports.api), "WEBSOCKET_PORT": str(ports.sockets)}
-    return Surroundings(tmp_path, settings)
+    return Surroundings(tmp_path)
 
 
 async def one_line(surroundings: Surroundings, code: int, *arguments: str, **settings: str) -> str:
@@ -59,7 +57,8 @@ async def test_a_search_server_that_is_not_there(surroundings: Surroundings) -> 
 @pytest.mark.parametrize("setting", ["PORT", "WEBSOCKET_PORT"])
 async def test_a_port_that_is_taken(surroundings: Surroundings, setting: str) -> None:
     """Given another program on its port, `dev` promises nothing and names the setting."""
-    with socket.create_server(("127.0.0.1", int(surroundings.settings[setting]))):
+    port = {"PORT": surroundings.ports.api, "WEBSOCKET_PORT": surroundings.ports.sockets}[setting]
+    with socket.create_server(("127.0.0.1", port)):
         line = await one_line(surroundings, 2, "dev")
     assert f"MAEARI_{setting}" in line
     assert "taken" in line
@@ -83,9 +82,8 @@ async def test_a_file_that_is_no_database(surroundings: Surroundings, store: str
 
 
 def garbage_in(surroundings: Surroundings, store: str) -> Path:
-    data = Path(surroundings.settings["DATA"])
-    data.mkdir()
-    file = data / f"{store}.sqlite3"
+    surroundings.data.mkdir()
+    file = surroundings.data / f"{store}.sqlite3"
     file.write_text("this is not a database, however long one looks at it" * 40)
     return file
 

@@ -18,10 +18,10 @@ from rebuilder import search as rebuilder_search
 from rebuilder.__main__ import run
 from rebuilder.sole import as_the_only_one
 from tests.conftest import ADAPTERS
-from tests.support.database import fresh_database
+from tests.support.database import own_database
 from tests.support.eventlog import dropped_topics
 from tests.support.histories import Platform, history
-from tests.support.indices import dropped_indices
+from tests.support.search import dropped_indices
 from tests.support.waiting import until
 
 
@@ -32,15 +32,9 @@ async def settings(
     """Settings of a platform with some messages in its log, indexed."""
     monkeypatch.setattr(rebuilder_search, "DROP_GRACE_S", 0.0)
     chosen: Settings = request.getfixturevalue(f"{request.param}_settings")
-    if request.param == "embedded":
-        await fill(chosen)
-        yield chosen
-        return
-    async with fresh_database(chosen.database_url, unique) as database_url:
-        own = replace(chosen, database_url=database_url)
-        async with dropped_topics(own), dropped_indices(own):
-            await fill(own)
-            yield own
+    async with own_database(chosen, unique) as own, dropped_topics(own), dropped_indices(own):
+        await fill(own)
+        yield own
 
 
 async def fill(settings: Settings) -> None:
@@ -73,7 +67,7 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
 ) -> None:
     async with open_ports(settings) as ports:
         garbage = NewRecord("messages.created", "c", "c", b"{}")
-        await Platform(ports.eventlog, ports.search).append([garbage])
+        await Platform(ports.eventlog, ports.search).append(garbage)
     assert await run(settings, "search", as_json=True) == 1
     output = capsys.readouterr()
     assert json.loads(output.out.splitlines()[-1])["problems"][0]["topic"] == "messages.created"

@@ -1,0 +1,80 @@
+"""An index that is not proved equal is never swapped in, and the report says why."""
+
+from backbone.eventlog import NewRecord
+from tests.support.histories import Platform, history
+from tests.support.messaging import Talk, records_of
+from tests.support.rebuilding import Meddling, rebuild
+
+GARBAGE = NewRecord("messages.updated", "일반", "일반", b"\xffnot an event")
+
+
+async def test_a_record_that_cannot_be_read_refuses_the_swap(platform: Platform) -> None:
+    """It is named by its place; the live index stays, the new one is gone."""
+    made = history(6, messages=20)
+    await platform.tell(made.events)
+    await platform.index_everything()
+    await platform.append(GARBAGE)
+    before = await platform.search.current()
+
+    report = await rebuild(platform)
+
+    assert (report.outcome, report.exit_code, report.counts.problems) == ("refused", 1, 1)
+    (problem,) = report.problems
+    assert (problem.topic, problem.reason.partition(":")[0]) == ("messages.updated", "cannot be read")
+    assert f"{problem.topic}/{problem.partition}/{problem.offset}" in "\n".join(report.lines())
+    assert await platform.search.current() == before
+    assert await platform.search.indices() == [before]
+    assert await platform.documents() == made.expected
+    dry = await rebuild(platform, dry_run=True)
+    assert (dry.outcome, dry.exit_code) == ("dry run", 1)
+
+
+async def test_two_contents_of_one_version_refuse_the_swap(platform: Platform) -> None:
+    """An event and a state that say different things: nobody can tell which is right."""
+    post, other = Talk().post("하나", message_id="msg_1"), Talk().post("둘", message_id="msg_1")
+    await platform.append(records_of(post)[0], records_of(other)[1])
+    report = await rebuild(platform)
+    assert report.outcome == "refused"
+    assert "msg_1 version 2 reads otherwise" in report.problems[0].reason
+
+
+async def test_an_index_that_lost_a_message_is_not_swapped_in(platform: Platform) -> None:
+    """Given a server that acknowledges a document and does not keep it, the proof finds the channel."""
+    made = history(7, messages=20)
+    await platform.tell(made.events)
+    await platform.index_everything()
+    lost = next(id_ for id_, document in made.expected.items() if document.channel == "ops")
+    before = await platform.search.current()
+    report = await rebuild(platform, search=Meddling(platform.search, losing=lost))
+    assert (report.outcome, report.differing_channels) == ("refused", ("ops",))
+    assert await platform.search.indices() == [before]
+
+
+async def test_a_document_that_the_index_refuses_is_named(platform: Platform) -> None:
+    made = history(8, messages=5)
+    await platform.tell(made.events)
+    refused = next(iter(made.expected))
+    report = await rebuild(platform, search=Meddling(platform.search, refusing=refused))
+    assert report.outcome == "refused"
+    assert report.problems[0].reason == "the index refused it: too strange"
+
+
+async def test_a_dry_run_changes_nothing(platform: Platform) -> None:
+    """It reads the log, compares it with the live index, and says where they differ."""
+    made = history(10, messages=30)
+    await platform.tell(made.events)
+    await platform.index_everything()
+    await platform.search.refresh()
+    before, live = await platform.search.indices(), await platform.documents()
+    same = await rebuild(platform, dry_run=True)
+    assert (same.outcome, same.index, same.counts.differing_channels, same.exit_code) == (
+        "dry run",
+        None,
+        0,
+        0,
+    )
+    await platform.tell([Talk("새 채널").post("아직 아무도 색인하지 않은 말")])
+    differs = await rebuild(platform, dry_run=True)
+    assert differs.differing_channels == ("새 채널",)
+    assert await platform.search.indices() == before
+    assert await platform.documents() == live
