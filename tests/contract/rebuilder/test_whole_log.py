@@ -20,14 +20,18 @@ async def test_a_log_that_is_not_whole_is_refused(tmp_path: Path, capsys: pytest
         await backend.ports.search.ensure()
         await backend.post("c", "a", "told and lost")
         await backend.relay()
-    for lost in tmp_path.glob("eventlog.sqlite3*"):
-        if lost.is_dir():
-            shutil.rmtree(lost)
-        else:
-            lost.unlink()
+    lose_the_log(tmp_path)
     async with open_ports(settings) as ports:
         await ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
         before = await ports.search.current()
         assert await run(settings, "search") == 1
         assert await ports.search.current() == before
     assert "the log holds 0 of the 1 messages" in capsys.readouterr().out
+
+
+def lose_the_log(data: Path) -> None:
+    for lost in data.glob("eventlog.sqlite3*"):
+        if lost.is_dir():
+            shutil.rmtree(lost)
+        else:
+            lost.unlink()
