@@ -20,6 +20,7 @@ __all__ = [
     "Hit",
     "IndexedDocument",
     "ItemFailure",
+    "QueryRefused",
     "Rights",
     "SearchIndex",
     "SearchPage",
@@ -104,6 +105,10 @@ class CursorInvalid(Exception):
     """A cursor that no answer of ours ever carried."""
 
 
+class QueryRefused(Exception):
+    """The index cannot carry this query out, now or later: it holds too much."""
+
+
 class SearchIndex(Protocol):
     """The indices and their alias. `index` None stands for the alias. Every method raises Unavailable."""
 
@@ -119,7 +124,7 @@ class SearchIndex(Protocol):
     async def search(
         self, query: SearchQuery, rights: Rights, limit: int, cursor: str | None = None
     ) -> SearchPage:
-        """Return a page. Raises CursorExpired or CursorInvalid."""
+        """Return a page, in bounded time. Raises CursorExpired, CursorInvalid or QueryRefused."""
 
     async def visible_version(self, message_id: str) -> int | None:
         """Return the version of the message that searches see now, deleted ones too; None when none."""

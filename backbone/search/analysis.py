@@ -7,6 +7,7 @@ behind the two character filters of `mapping.py` (rare scripts and new code poin
 
 import re
 import unicodedata
+from bisect import bisect_right
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -73,19 +74,52 @@ def tokens(text: str) -> list[Token]:
     """Return the tokens of a text in order; Hangul, Han and kana in overlapping pairs."""
     found: list[Token] = []
     for match in _TOKEN.finditer(text):
-        start, end = match.span()
-        if match.lastgroup == "paired":
-            found.extend(_pairs(match.group(), start))
-        elif match.lastgroup == "emoji":
-            found.append(Token(match.group(), start, end))
-        else:
-            word = match.group()
-            folded = (word if word.isascii() else word.translate(_FULL_WIDTH)).lower()
-            if len(folded) <= TOKEN_MAX_CHARACTERS:
-                found.append(Token(folded, start, end))
-            else:
-                found.extend(_pieces(folded, start))
+        found.extend(_of_match(match))
     return found
+
+
+class Places:
+    """Where the tokens of a text stand, by their numbers; the text is read no further than is asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._unread = _TOKEN.finditer(text)
+        # Of each match the number of its first token, and the tokens; or None with where it starts.
+        self._firsts: list[int] = []
+        self._read: list[tuple[list[Token] | None, int]] = []
+        self._known = 0
+
+    def span(self, number: int) -> tuple[int, int] | None:
+        """Return the start and end of a token, None where the text has fewer."""
+        while number >= self._known:
+            match = next(self._unread, None)
+            if match is None:
+                return None
+            self._add(match)
+        run = bisect_right(self._firsts, number) - 1
+        (listed, start), within = self._read[run], number - self._firsts[run]
+        if listed is None:
+            return start + within, start + within + 2
+        return listed[within].start, listed[within].end
+
+    def _add(self, match: re.Match[str]) -> None:
+        run = match.group()
+        # Long texts are mostly this: a pair of each character and the next, which need no list.
+        plain = match.lastgroup == "paired" and len(run) > 1 and not _HALF_WIDTH.search(run)
+        listed = None if plain else _of_match(match)
+        self._firsts.append(self._known)
+        self._read.append((listed, match.start()))
+        self._known += len(run) - 1 if listed is None else len(listed)
+
+
+def _of_match(match: re.Match[str]) -> list[Token]:
+    start, end = match.span()
+    if match.lastgroup == "paired":
+        return _pairs(match.group(), start)
+    if match.lastgroup == "emoji":
+        return [Token(match.group(), start, end)]
+    word = match.group()
+    folded = (word if word.isascii() else word.translate(_FULL_WIDTH)).lower()
+    return [Token(folded, start, end)] if len(folded) <= TOKEN_MAX_CHARACTERS else _pieces(folded, start)
 
 
 def is_open(found: list[Token]) -> bool:

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,16 +18,19 @@ import msgspec
 from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery
 from backbone.search.admission import admitted
 from backbone.search.analysis import tokens
-from backbone.search.cursors import AfterHit, unseal
+from backbone.search.cursors import AfterHit, seal, unseal
 from backbone.search.embedded.pages import (
     AfterPlace,
     Asked,
+    Ranking,
     first_page_by_relevance,
     keep_point,
     page_by_relevance,
     page_by_time,
+    prolong_point,
 )
 from backbone.search.embedded.query import match_expression
+from backbone.search.embedded.searchers import Searchers
 from backbone.search.embedded.stemming import stems
 from backbone.search.embedded.store import SearchFile, drop_index, make_index, name_of, number_of
 from schemas.clock import parse_ms
@@ -61,7 +65,7 @@ class _Row(NamedTuple):
 
 
 class EmbeddedSearchIndex:
-    """The indices of one alias in one file; one thread reads and one writes."""
+    """The indices of one alias in one file; some threads search, one looks small things up, one writes."""
 
     def __init__(
         self, path: Path, alias: str, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -70,6 +74,7 @@ class EmbeddedSearchIndex:
         self._now_ms = now_ms
         self._reader = SearchFile(path)
         self._writer = SearchFile(path)
+        self._searchers = Searchers(path)
         self._reads = ThreadPoolExecutor(1, "search-reads")
         self._writes = ThreadPoolExecutor(1, "search-writes")
 
@@ -109,7 +114,7 @@ class EmbeddedSearchIndex:
             number = number_of(connection, self._alias, None)
             return page_by_time(Asked(connection, number, query, rights, limit), after)
 
-        return _NOTHING if empty else await self._read(search)
+        return _NOTHING if empty else await self._searchers.run(search)
 
     async def visible_version(self, message_id: str) -> int | None:
         def version(connection: sqlite3.Connection) -> int | None:
@@ -167,6 +172,7 @@ class EmbeddedSearchIndex:
                 yield IndexedDocument(message_id, _decoder.decode(source))
 
     async def close(self) -> None:
+        await self._searchers.close()
         for file, executor in ((self._reader, self._reads), (self._writer, self._writes)):
             await self._in_thread(executor, file.close)
             executor.shutdown(wait=False)
@@ -176,20 +182,21 @@ class EmbeddedSearchIndex:
     ) -> SearchPage:
         """Most searches have one page: a point in time is kept only where there is another."""
 
-        def first(connection: sqlite3.Connection) -> SearchPage | None:
+        def first(connection: sqlite3.Connection) -> tuple[SearchPage, Ranking]:
             number = number_of(connection, self._alias, None)
             return first_page_by_relevance(Asked(connection, number, query, rights, limit))
 
-        def following(connection: sqlite3.Connection) -> SearchPage:
-            now_ms = self._now_ms()
-            if place is not None:
-                return page_by_relevance(connection, query, rights, limit, place, now_ms)
-            number = number_of(connection, self._alias, None)
-            start = AfterPlace(keep_point(Asked(connection, number, query, rights, limit), now_ms), 0)
-            return page_by_relevance(connection, query, rights, limit, start, now_ms)
-
-        only = await self._read(first) if place is None else None
-        return only if only is not None else await self._write(following)
+        if place is not None:
+            # Only this much is a write: the page is read beside the writers.
+            await self._write(lambda connection: prolong_point(connection, place.point, self._now_ms()))
+            return await self._searchers.run(
+                lambda connection: page_by_relevance(connection, query, rights, limit, place)
+            )
+        page, ranking = await self._searchers.run(first)
+        if len(ranking.hits) <= limit:
+            return page
+        point = await self._write(lambda connection: keep_point(connection, ranking, self._now_ms()))
+        return replace(page, cursor=seal(query, AfterPlace(point, limit)))
 
     def _current(self, connection: sqlite3.Connection) -> str | None:
         sql = "SELECT number FROM aliases WHERE alias = ?"

@@ -1,88 +1,110 @@
 """Marks the words of a query in a text, as Elasticsearch's highlighter does; pure.
 
 Guarantees: nothing of the text is changed but for the marks; fragments are short and few, however
-long the text.
+long the text, and the text is analysed no further than to the last of them.
 """
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from backbone.search import SearchQuery
-from backbone.search.analysis import Token, is_open, tokens
+from backbone.search.analysis import Places, is_open, tokens
 from backbone.search.embedded.stemming import stems
 
+# What Elasticsearch takes where a request says nothing.
 FRAGMENTS_MAX = 5
 FRAGMENT_CHARACTERS = 100
 _OPENING, _CLOSING = "<em>", "</em>"
 
+Span = tuple[int, int]
+
 
 class Needle(NamedTuple):
-    """Terms that stand side by side; the last one of an `open` needle is only a beginning."""
+    """Terms that stand side by side, with a blank on either side; the last is a beginning without one."""
 
-    terms: tuple[str, ...]
+    terms: str
+    length: int
     stemmed: bool
-    open: bool
+
+
+class Terms(NamedTuple):
+    """All terms of a text in order, parted by blanks, as the search file holds them."""
+
+    exact: str
+    stemmed: str
 
 
 def needles(query: SearchQuery) -> list[Needle]:
     """Return what the query looks for: words by their stems, phrases as they are written."""
     words = (_needle(word, stemmed=True) for word in query.words)
     phrases = (_needle(phrase, stemmed=False) for phrase in query.phrases)
-    return [needle for needle in (*words, *phrases) if needle.terms]
+    return [needle for needle in (*words, *phrases) if needle.length]
 
 
-def highlighted(text: str, sought: Sequence[Needle]) -> tuple[str, ...]:
-    """Return the fragments of the text that hold the needles, marked with <em>."""
-    found = tokens(text)
-    exact, stemmed = [token.term for token in found], stems(found)
-    spans = _merged(
-        sorted(
-            span
-            for needle in sought
-            for span in _occurrences(needle, stemmed if needle.stemmed else exact, found)
-        )
-    )
-    return tuple(_marked(text, group) for group in _grouped(spans)[:FRAGMENTS_MAX])
+def highlighted(text: str, terms: Terms, sought: Sequence[Needle]) -> tuple[str, ...]:
+    """Return the fragments of the text that hold the needles, marked with <em>; `terms` are its terms."""
+    exact, stemmed = (f" {column} " for column in terms)
+    # Each of these looks for its next place only when it is asked for one: late places cost nothing.
+    found = heapq.merge(*(_occurrences(needle, stemmed if needle.stemmed else exact) for needle in sought))
+    return tuple(_marked(text, marks) for marks in _fragments(_spans(found, Places(text))))
 
 
 def _needle(text: str, *, stemmed: bool) -> Needle:
     found = tokens(text)
     terms = stems(found) if stemmed else [token.term for token in found]
-    return Needle(tuple(terms), stemmed, is_open(found))
+    closing = "" if is_open(found) else " "
+    return Needle(f" {' '.join(terms)}{closing}", len(terms), stemmed)
 
 
-def _occurrences(needle: Needle, terms: list[str], found: list[Token]) -> Iterator[tuple[int, int]]:
-    *whole, last = needle.terms
-    length = len(needle.terms)
-    for i in range(len(terms) - length + 1):
-        end = terms[i + length - 1]
-        if terms[i : i + length - 1] == whole and (end == last or (needle.open and end.startswith(last))):
-            yield found[i].start, found[i + length - 1].end
+def _occurrences(needle: Needle, terms: str) -> Iterator[tuple[int, int]]:
+    """Yield the numbers of the first and last term of each place; the search itself is linear (two-way)."""
+    number = counted = 0
+    at = terms.find(needle.terms)
+    while at >= 0:
+        number += terms.count(" ", counted, at)
+        counted = at
+        yield number, number + needle.length - 1
+        at = terms.find(needle.terms, at + 1)
 
 
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for start, end in spans:
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
+def _spans(found: Iterable[tuple[int, int]], places: Places) -> Iterator[Span]:
+    for first, last in found:
+        begin, end = places.span(first), places.span(last)
+        if begin is None or end is None:
+            return
+        yield begin[0], end[1]
 
 
-def _grouped(spans: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Put the marks that fit into one fragment together."""
-    groups: list[list[tuple[int, int]]] = []
-    for span in spans:
-        if groups and span[1] - groups[-1][0][0] <= FRAGMENT_CHARACTERS:
-            groups[-1].append(span)
-        else:
-            groups.append([span])
-    return groups
+def _fragments(spans: Iterable[Span]) -> list[list[Span]]:
+    """Put the marks that fit into one fragment together, until there are enough fragments.
+
+    Marks that overlap become one, up to the length of a fragment: a text may be one syllable that is
+    repeated from its beginning to its end.
+    """
+    fragments: list[list[Span]] = []
+    for begin, end in spans:
+        start = begin
+        if fragments:
+            marks = fragments[-1]
+            opening, closing = marks[-1]
+            if end <= closing:
+                continue
+            if start < closing and end - opening <= FRAGMENT_CHARACTERS:
+                marks[-1] = (opening, end)
+                continue
+            start = max(start, closing)
+            if end - marks[0][0] <= FRAGMENT_CHARACTERS:
+                marks.append((start, end))
+                continue
+        if len(fragments) == FRAGMENTS_MAX:
+            break
+        fragments.append([(start, end)])
+    return fragments
 
 
-def _marked(text: str, spans: list[tuple[int, int]]) -> str:
-    first, last = spans[0][0], spans[-1][1]
+def _marked(text: str, marks: list[Span]) -> str:
+    first, last = marks[0][0], marks[-1][1]
     room = max(0, FRAGMENT_CHARACTERS - (last - first)) // 2
     start, end = max(0, first - room), min(len(text), last + room)
     # Cut between words where a space is near enough.
@@ -93,7 +115,7 @@ def _marked(text: str, spans: list[tuple[int, int]]) -> str:
         end = end if space < 0 else space
     parts: list[str] = []
     at = start
-    for opening, closing in spans:
+    for opening, closing in marks:
         parts += [text[at:opening], _OPENING, text[opening:closing], _CLOSING]
         at = closing
     return "".join([*parts, text[at:end]])

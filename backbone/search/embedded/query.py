@@ -32,6 +32,10 @@ _AFTER = (
 )
 _AMONG = "IN (SELECT value FROM json_each(?))"
 _MENTIONED = f"EXISTS (SELECT 1 FROM json_each(d.mentions) WHERE value {_AMONG})"
+# One condition for any number of users: SQLite bounds the depth of an expression.
+_ALL_MENTIONED = (
+    "NOT EXISTS (SELECT 1 FROM json_each(?) WHERE value NOT IN (SELECT value FROM json_each(d.mentions)))"
+)
 
 
 def match_expression(query: SearchQuery) -> str | None:
@@ -58,12 +62,12 @@ def visible(rights: Rights) -> Condition:
 def filters(query: SearchQuery) -> list[Condition]:
     """Return the conditions that are not about words."""
     conditions = [
-        *_any_of(f"d.author {_AMONG}", query.authors),
-        *_any_of(f"d.channel {_AMONG}", query.channels),
-        *(Condition(_MENTIONED, (_array((user,)),)) for user in query.mentions),
-        *_any_of(f"NOT d.author {_AMONG}", query.not_authors),
-        *_any_of(f"NOT d.channel {_AMONG}", query.not_channels),
-        *_any_of(f"NOT {_MENTIONED}", query.not_mentions),
+        *_unless_empty(f"d.author {_AMONG}", query.authors),
+        *_unless_empty(f"d.channel {_AMONG}", query.channels),
+        *_unless_empty(_ALL_MENTIONED, query.mentions),
+        *_unless_empty(f"NOT d.author {_AMONG}", query.not_authors),
+        *_unless_empty(f"NOT d.channel {_AMONG}", query.not_channels),
+        *_unless_empty(f"NOT {_MENTIONED}", query.not_mentions),
     ]
     if query.has_attachment:
         conditions.append(Condition("d.has_attachment = 1"))
@@ -114,7 +118,7 @@ def _star(text: str) -> str:
     return " *" if is_open(tokens(text)) else ""
 
 
-def _any_of(sql: str, values: tuple[str, ...]) -> list[Condition]:
+def _unless_empty(sql: str, values: tuple[str, ...]) -> list[Condition]:
     return [Condition(sql, (_array(values),))] if values else []
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backbone.errors import SetupError, Unavailable
-from backbone.search import DEPENDENCY
+from backbone.search import DEPENDENCY, QueryRefused
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -42,9 +42,11 @@ _NOT_USABLE = {
     sqlite3.SQLITE_PERM: "cannot be written",
     sqlite3.SQLITE_READONLY: "cannot be written",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened",
-    sqlite3.SQLITE_NOTADB: "is not a SQLite file",
-    sqlite3.SQLITE_CORRUPT: "is damaged; delete it and run `maeari rebuild search`",
+    sqlite3.SQLITE_NOTADB: "is not a SQLite file: move it away, then run `maeari rebuild search`",
+    sqlite3.SQLITE_CORRUPT: "is damaged: move it away, then run `maeari rebuild search`",
 }
+# What SQLite says of a statement that exceeds its limits, however it is asked again.
+_TOO_MUCH = ("too large", "too many", "too big", "too complex", "stack overflow")
 
 
 class SearchFile:
@@ -89,10 +91,7 @@ class SearchFile:
         try:
             _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                connection.execute(statement)
-            connection.execute("COMMIT")
+            _make_tables(connection)
         except sqlite3.Error:
             connection.close()
             raise
@@ -109,12 +108,25 @@ class SearchFile:
             problem = _NOT_USABLE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
             if problem is not None:
                 raise self._setup_error(problem) from error
-            if "fts5" in str(error):
+            if "no such module" in str(error):
                 raise SetupError("this Python's SQLite has no FTS5: use another Python") from error
-            raise Unavailable(DEPENDENCY, f"{self._path}: {error}") from error
+            if any(limit in str(error) for limit in _TOO_MUCH):
+                raise QueryRefused(f"the query holds too much: {error}") from error
+            # Probes show this to anybody: it names no path.
+            raise Unavailable(DEPENDENCY, f"the search file: {error}") from error
 
     def _setup_error(self, problem: str) -> SetupError:
         return SetupError(f"the search file {self._path} {problem} (see MAEARI_SEARCH_URL and MAEARI_DATA)")
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make what is missing. A file that has it all is not locked: a search need not wait for a writer."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'point_hits'").fetchone():
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in filter(str.strip, _SCHEMA.split(";")):
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
