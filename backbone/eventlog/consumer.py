@@ -24,7 +24,7 @@ from schemas.topics import Topic
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
-STOP_GRACE_S = 3.0
+STOP_GRACE_S = 2.0
 
 log = structlog.get_logger()
 

@@ -19,7 +19,8 @@ from backbone.settings import KafkaSecurity
 ANSWER_TIMEOUT_S = 5.0
 # Longer than the 6 s in which a cluster notices that one of its brokers died.
 FAILOVER_TIMEOUT_S = 8.0
-STOP_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 1.0
+METADATA_MAX_AGE_MS = 30_000
 REQUEST_TIMEOUT_MS = 15_000
 
 _REPEAT_AFTER_S = 10.0
@@ -50,6 +51,8 @@ class Cluster:
         return {
             "bootstrap_servers": self.servers,
             "request_timeout_ms": REQUEST_TIMEOUT_MS,
+            # How soon partitions that were added to a topic are noticed.
+            "metadata_max_age_ms": METADATA_MAX_AGE_MS,
             "retry_backoff_ms": 100,
             "security_protocol": security.protocol,
             "ssl_context": _ssl_context(security) if security.protocol.endswith("SSL") else None,
