@@ -6,7 +6,8 @@
     operator = ( "from" | "in" | "mentions" | "has" | "before" | "after" ) ":" ( word | phrase )
 
 Guarantees: any text is read, in time that grows with its length; what is no item of this grammar, such
-as a quote without its end or a date that does not exist, is searched as words. Pure.
+as a quote without its end or a date that does not exist, is searched as words; a negation of nothing,
+such as `--` or `-!`, is nothing. Pure.
 """
 
 import re
@@ -17,6 +18,7 @@ from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from backbone.search import SearchQuery, Sort
+from backbone.search.analysis import tokens
 
 # Typing “ and ” is not a choice: keyboards and word processors put them there.
 _QUOTES = '"“”'
@@ -30,11 +32,13 @@ _LISTS = {"from": "authors", "in": "channels", "mentions": "mentions"}
 _HAS = "attachment"
 _OTHER_NAMES = {"author": "from", "channel": "in"}
 
+# Each of them is looked up and marked on its own: this bounds what one search can cost.
+TEXTS_MAX = 50
 PARAMETERS = ("from", "author", "in", "channel", "mentions", "has", "before", "after", "sort")
 
 
 class BadParameter(ValueError):
-    """A parameter beside `q` cannot be read; `field` names it."""
+    """A parameter beside `q` cannot be read, or `q` holds too much; `field` names it."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -56,13 +60,16 @@ def with_parameters(
     """Add the parameters beside `q`, each with all its values; settle the sort. Raises BadParameter.
 
     A parameter says what the operator of its name says. Without words there is no relevance: the
-    newest come first then.
+    newest come first then. More than TEXTS_MAX words and phrases are refused.
     """
     parts = _Parts(timezone, query)
     for name in PARAMETERS:
         for value in filter(None, map(_encodable, parameters.get(name, ()))):
             _add_parameter(parts, name, value)
     read = parts.query()
+    texts = (*read.words, *read.phrases, *read.not_words, *read.not_phrases)
+    if len(texts) > TEXTS_MAX:
+        raise BadParameter("q", f"at most {TEXTS_MAX} words and phrases")
     if read.sort == "relevance" and not (read.words or read.phrases):
         return replace(read, sort="newest")
     return read
@@ -97,7 +104,7 @@ class _Parts:
             self._add_words(item[0].removeprefix("-"), negated=negated)
         elif item["quoted"] is None:
             self._add_words(value, negated=negated)
-        elif value:
+        elif value and not (negated and _says_nothing(value)):
             self._lists["not_phrases" if negated else "phrases"].append(value)
 
     def add(self, operator: str, value: str, *, negated: bool = False) -> bool:
@@ -128,7 +135,11 @@ class _Parts:
     def _add_words(self, text: str, *, negated: bool) -> None:
         for quote in _QUOTES:
             text = text.replace(quote, " ")
-        self._lists["not_words" if negated else "words"].extend(text.split())
+        words = text.split()
+        if negated:
+            self._lists["not_words"].extend(word for word in words if not _says_nothing(word))
+        else:
+            self._lists["words"].extend(words)
 
 
 def _add_parameter(parts: _Parts, name: str, value: str) -> None:
@@ -139,6 +150,11 @@ def _add_parameter(parts: _Parts, name: str, value: str) -> None:
         parts.sort(value)
     elif not parts.add(_OTHER_NAMES.get(name, name), value):
         raise BadParameter(name, _HAS if name == "has" else "a day such as 2026-01-31")
+
+
+def _says_nothing(text: str) -> bool:
+    """Say whether a text holds no letter, digit or emoji: such a text cannot be found."""
+    return not tokens(text)
 
 
 def _midnight_ms(text: str, timezone: ZoneInfo) -> int | None:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbone.search import SearchQuery
-from backend.queries.search_query import BadParameter, asks_for_nothing, parse_query, with_parameters
+from backend.queries.search_query import (
+    TEXTS_MAX,
+    BadParameter,
+    asks_for_nothing,
+    parse_query,
+    with_parameters,
+)
 
 SEOUL = ZoneInfo("Asia/Seoul")
 JANUARY_31 = round(datetime(2026, 1, 30, 15, tzinfo=UTC).timestamp() * 1000)
@@ -53,6 +59,10 @@ def test_what_the_language_says(q: str, query: SearchQuery) -> None:
         ("from:", SearchQuery(words=("from:",))),
         ('from:""', SearchQuery(words=("from:",))),
         ("-", SearchQuery(words=("-",))),
+        ("--", SearchQuery()),
+        ('-!!! ---- -"..." -- -', SearchQuery(words=("-",))),
+        ("-!a --b -🎉", SearchQuery(not_words=("!a", "-b", "🎉"))),
+        ('-before:"!!!"', SearchQuery(not_words=("before:",))),
         ('""', SearchQuery()),
         ("has:link", SearchQuery(words=("has:link",))),
         ("before:2026-02-30", SearchQuery(words=("before:2026-02-30",))),
@@ -126,6 +136,18 @@ def test_a_bad_parameter_is_named(field: str, value: str) -> None:
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("kind", ["{}", '"{} x"', "-{}", '-"{} x"'])
+def test_too_many_words_and_phrases_are_refused(kind: str) -> None:
+    """Of words and phrases, wanted or not, so many are read and no more; repeated ones count once."""
+    most = " ".join(kind.format(f"w{number}") for number in range(TEXTS_MAX))
+    allowed = parse_query(f"{most} {most} from:kim in:general", SEOUL)
+    assert with_parameters(allowed, {"mentions": ["lee"]}, SEOUL).authors == ("kim",)
+    for another in ("another", '"another one"', "-another", '-"another one"'):
+        with pytest.raises(BadParameter, match=f"^q: at most {TEXTS_MAX} ") as caught:
+            with_parameters(parse_query(f"{most} {another}", SEOUL), {}, SEOUL)
+        assert caught.value.field == "q"
+
+
 @pytest.mark.parametrize(
     ("q", "sort"),
     [("배포", "relevance"), ('"배포"', "relevance"), ("from:kim", "newest"), ("-배포", "newest")],
@@ -136,7 +158,21 @@ def test_without_words_the_newest_come_first(q: str, sort: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("q", "nothing"), [("", True), (" ", True), ('""', True), ("-a", False), ("!", False)]
+    ("q", "nothing"),
+    [
+        ("", True),
+        (" ", True),
+        ('""', True),
+        ("--", True),
+        ('-! -"*" ---', True),
+        ("-a", False),
+        ("!", False),
+        ("*", False),
+        (":", False),
+        ("-", False),
+        ("-- 배포", False),
+        ("-- from:kim", False),
+    ],
 )
 def test_asking_for_nothing_is_noticed(q: str, nothing: bool) -> None:
     """A sort alone asks for nothing either."""

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from backbone.errors import SetupError, Unavailable
-from backbone.search import DEPENDENCY, CursorExpired, Hit, SearchPage
+from backbone.search import DEPENDENCY, CursorExpired, Hit, QueryRefused, SearchPage
 from backbone.search.elasticsearch.bulk import reason_of
 from schemas.documents import SearchDocument
 
+# What the server says of a query that exceeds its limits, however often it is asked.
+_TOO_MUCH = ("too many nested clauses", "too many clauses", "exceeded the allowed maximum")
 NOTHING = SearchPage(hits=(), total=0, cursor=None)
 
 
@@ -79,8 +81,10 @@ def refusal(status: int, body: Any, alias: str) -> Exception:
     return _by_status(status, reason, body)
 
 
-def _by_status(status: int, reason: str, body: Any) -> Unavailable:
+def _by_status(status: int, reason: str, body: Any) -> Exception:
     match status:
+        case 400 if any(limit in reason for limit in _TOO_MUCH):
+            return QueryRefused(reason)
         case 400:
             return NotUnderstood(DEPENDENCY, reason)
         case 401:

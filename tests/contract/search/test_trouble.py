@@ -146,4 +146,6 @@ async def test_an_unusable_file_is_a_setup_error(embedded_settings: Settings, tm
         with pytest.raises(SetupError, match=f"{path} ") as caught:
             await search.ensure()
         assert "\n" not in str(caught.value)
+        if path.is_file():
+            assert "move it away, then run `maeari rebuild search`" in str(caught.value)
         await search.close()
