@@ -1,7 +1,10 @@
-# make dev    the whole product in one process, on files, no server needed
-# make install  the environment with the locked dependencies
-# make test   the whole suite, on the embedded adapters and on real servers, which it starts
-# make check  what must hold before a commit: format, lint, types, import directions, schema drift
+# make dev         the whole platform in one process, on files, no server needed
+# make test        the whole suite, on the embedded adapters and on real servers, which it starts
+# make check       what must hold before a commit: format, lint, types, import directions, schema drift
+# make install     the environment with the locked dependencies
+# make stack-up    Kafka, PostgreSQL and Elasticsearch on this machine; also stack-down, -status, -logs, -wipe
+# make schemas     the JSON Schema files and the AsyncAPI document, made from the code
+# make lock        the locked dependencies anew (needs uv)
 
 PYTHON ?= python3
 VENV := .venv
