@@ -12,7 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from backbone.errors import Unavailable
-from backbone.search import CursorExpired, CursorInvalid
+from backbone.search import CursorExpired, CursorInvalid, QueryRefused
 from backend.domain.rejections import (
     Forbidden,
     Gone,
@@ -106,6 +106,11 @@ def cursor_invalid(_request: Request[Any, Any, Any], _error: CursorInvalid) -> R
     return bad_input(FieldError("cursor", "not a cursor of this search"))
 
 
+def query_refused(_request: Request[Any, Any, Any], _error: QueryRefused) -> Response[Problem]:
+    """Answer that the index does not take so much in one query."""
+    return bad_input(FieldError("q", "holds more than the search takes at once"))
+
+
 def invalid_input(_request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
     """Answer what the routes' types refused."""
     extra = error.extra if isinstance(error.extra, list) else []
@@ -197,6 +202,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     Unavailable: unavailable,
     CursorExpired: cursor_expired,
     CursorInvalid: cursor_invalid,
+    QueryRefused: query_refused,
     ValidationException: invalid_input,
     HTTPException: http_error,
     RecursionError: undecodable,
