@@ -5,6 +5,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+_ORIGIN = r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 _SSL = r"ssl=(disable|allow|prefer|require|verify-ca|verify-full)"
 
 
@@ -93,9 +94,9 @@ def between(lowest: int, highest: int) -> Callable[[str], int]:
 
 def origins(value: str) -> tuple[str, ...]:
     """What browsers send as Origin, parted by commas or blanks; `*` stands for all."""
-    found = tuple(value.replace(",", " ").split())
+    found = tuple(value.lower().replace(",", " ").split())
     for origin in found:
-        if origin != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", origin):
+        if origin != "*" and not re.fullmatch(_ORIGIN, origin):
             raise ValueError(f"{origin!r} is not an origin such as https://chat.example")
     return found
 

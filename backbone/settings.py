@@ -167,9 +167,15 @@ def _dotenv(path: Path | None) -> dict[str, str]:
             wrong = next((line.original for line in parse_stream(file) if line.error), None)
         if wrong is not None:
             raise SettingsError(f"{path}: line {wrong.line} is not NAME=value")
-        return {name: value for name, value in dotenv_values(path).items() if value is not None}
+        values = dotenv_values(path)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env: cannot read {path}: {error}") from error
+    bare = next(
+        (name for name, value in values.items() if value is None and name.startswith("MAEARI_")), None
+    )
+    if bare is not None:
+        raise SettingsError(f"{path}: {bare} has no value: write {bare}=value")
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _not_overridden(dotenv: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:

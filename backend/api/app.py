@@ -13,7 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.health import Health
-from backbone.origins import allowed_origin
+from backbone.origins import LOOPBACK_ORIGIN, allowed_origin, names_this_machine
 from backbone.probes import probe
 from backbone.search import SearchIndex
 from backbone.settings import Settings
@@ -55,14 +55,14 @@ def create_app(
 
     values: Mapping[str, object] = {
         "write_side": WriteSide(executor, clock),
-        "read_side": ReadSide(database, index, health, ZoneInfo(settings.timezone)),
+        "read_side": ReadSide(database, index, ZoneInfo(settings.timezone)),
         "database": database,
     }
     return Litestar(
         route_handlers=[post_message, read_message, edit_message, delete_message, search_messages, probes],
         dependencies={name: _given(value) for name, value in values.items()},
         exception_handlers=EXCEPTION_HANDLERS,
-        before_request=_origin_check(settings.allowed_origins),
+        before_request=_page_check(settings),
         cors_config=_cors(settings.allowed_origins),
         request_max_body_size=BODY_MAX_BYTES,
         openapi_config=OpenAPIConfig(
@@ -73,18 +73,26 @@ def create_app(
     )
 
 
-def _cors(allowed: Sequence[str]) -> CORSConfig | None:
-    if not allowed:
-        return None
-    return CORSConfig(allow_origins=list(allowed), expose_headers=_EXPOSED_HEADERS)
+def _cors(allowed: Sequence[str]) -> CORSConfig:
+    """Let the pages that are welcome read our answers: the same ones that `_page_check` lets through."""
+    return CORSConfig(
+        allow_origins=list(allowed),
+        allow_origin_regex=None if allowed else LOOPBACK_ORIGIN,
+        expose_headers=_EXPOSED_HEADERS,
+    )
 
 
-def _origin_check(allowed: Sequence[str]) -> Callable[[Request[Any, Any, Any]], None]:
+def _page_check(settings: Settings) -> Callable[[Request[Any, Any, Any]], None]:
     """Refuse what pages of other sites ask for: some requests a browser sends without asking first."""
 
     def check(request: Request[Any, Any, Any]) -> None:
+        host = request.headers.get("Host")
+        if settings.auth == "off" and host is not None and not names_this_machine(host):
+            raise Forbidden(f"with MAEARI_AUTH=off this is served to this machine only, not as {host!r}")
         origin = request.headers.get("Origin")
-        if origin is not None and not allowed_origin(origin, allowed):
+        if origin is None or origin in (f"http://{host}", f"https://{host}"):
+            return
+        if not allowed_origin(origin, settings.allowed_origins):
             raise Forbidden("this origin is not in MAEARI_ALLOWED_ORIGINS")
 
     return check

@@ -64,7 +64,7 @@ async def running_backend(settings: Settings) -> AsyncIterator[Backend]:
         health = Health("database")
         app = create_app(executor, ports.database, ports.search, clock, health, settings)
         transport = httpx.ASGITransport(app=cast(Any, app), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield Backend(ports, executor, client, health)
         await executor.close()
 
