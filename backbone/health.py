@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from backbone.errors import Unavailable
 from backbone.waiting import stopped_within
 
+ANSWER_WITHIN_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -49,12 +51,25 @@ async def keep_asking(
     every_s: float,
     stop: asyncio.Event,
 ) -> None:
-    """Ask a dependency something small until `stop` is set, and note whether it answers."""
-    while not stop.is_set():
-        try:
-            await ask()
-        except Unavailable as error:
-            health.down(dependency, error.detail)
-        else:
-            health.up(dependency)
-        await stopped_within(stop, every_s)
+    """Ask a dependency something small until `stop` is set, and note whether it answers in time."""
+    asking: asyncio.Future[object] | None = None
+    try:
+        while not stop.is_set():
+            if asking is None:
+                asking = asyncio.ensure_future(ask())
+            await asyncio.wait({asking}, timeout=ANSWER_WITHIN_S)
+            if not asking.done():
+                # It is not cancelled: a connection to a server that hangs can hang while it is given up, too.
+                health.down(dependency, f"no answer within {ANSWER_WITHIN_S:g} s")
+                continue
+            try:
+                asking.result()
+            except Unavailable as error:
+                health.down(dependency, error.detail)
+            else:
+                health.up(dependency)
+            asking = None
+            await stopped_within(stop, every_s)
+    finally:
+        if asking is not None:
+            asking.cancel()

@@ -11,7 +11,7 @@ import uvicorn
 
 from backbone.errors import SetupError
 
-_GRACE_S = 4
+_GRACE_S = 3
 
 
 class _Server(uvicorn.Server):

@@ -22,7 +22,7 @@ from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, NewRecord, Producer, RecordTooLarge
 from backbone.health import Health
 from backbone.outbox import Lane
-from backbone.waiting import stopped_within
+from backbone.waiting import stopped_within, until_stopped
 from schemas.events import SCHEMA_VERSION, MessageCreated, MessageDeleted, MessageUpdated, decode, encode
 from schemas.states import state_after
 from schemas.topics import MESSAGES_STATE
@@ -31,6 +31,8 @@ from schemas.topics import MESSAGES_STATE
 BATCH_MAX_ROWS = 500
 BATCH_MAX_CHARACTERS = 4_000_000
 _POLL_S = 0.1
+# What is under way when the process stops has this long; what was not acknowledged is told again.
+STOP_GRACE_S = 1.0
 _BACKOFF_MAX_S = 5.0
 
 log = structlog.get_logger()
@@ -59,7 +61,7 @@ class Relay:
         backoff_s = 0.1
         while not stop.is_set():
             try:
-                await self._run_as_owner(stop)
+                await until_stopped(self._run_as_owner(stop), stop, STOP_GRACE_S)
                 backoff_s = 0.1
             except Unavailable as error:
                 self._health.down(error.dependency, error.detail)

@@ -1,6 +1,8 @@
 """Waiting for the end of the process, with a bound."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 
 async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
@@ -10,3 +12,19 @@ async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def until_stopped(work: Coroutine[Any, Any, object], stop: asyncio.Event, grace_s: float) -> None:
+    """Do `work`; once `stop` is set it has `grace_s` seconds to end by itself, then it is cancelled."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await asyncio.wait({working}, timeout=grace_s)
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.wait({working}, timeout=grace_s)
+    if working.done() and not working.cancelled():
+        working.result()

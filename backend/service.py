@@ -15,6 +15,7 @@ from backbone.startup import check_topics
 from backbone.wiring import Ports
 from backend import outbox_gauge
 from backend.api.app import create_app
+from backend.api.stopping import answering_when_stopped
 from backend.commands.executor import CommandExecutor
 from backend.outbox_gauge import OutboxGauge
 from schemas.topics import ALL_TOPICS
@@ -46,7 +47,7 @@ async def serve(
         tasks.create_task(keep_asking(health, "database", gauge.look, 1.0, stop), name="outbox")
         tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search")
         tasks.create_task(keep_asking(health, "eventlog", ports.eventlog.topics, 5.0, stop), name="log")
-        tasks.create_task(serve_http(app, listener, stop), name="api")
+        tasks.create_task(serve_http(answering_when_stopped(app), listener, stop), name="api")
     await executor.close()
 
 

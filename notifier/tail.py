@@ -11,13 +11,14 @@ import structlog
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Reader
 from backbone.health import Health
-from backbone.waiting import stopped_within
+from backbone.waiting import stopped_within, until_stopped
 from notifier.hub import Hub
 from schemas.topics import NOTIFICATIONS_SENT
 
 _MAX_RECORDS = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
+_STOP_GRACE_S = 1.0
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class Tail:
         """Read on until `stop` is set; a log that is down is tried again."""
         while not stop.is_set():
             try:
-                await self.step()
+                await until_stopped(self.step(), stop, _STOP_GRACE_S)
             except Unavailable as error:
                 self._health.down(error.dependency, error.detail)
                 log.warning("tail_waits", reason=str(error))

@@ -1,8 +1,9 @@
 """The one database handle: transactions that write, connections that read, driver errors translated."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from backbone.database.errors import translated_errors
 from backbone.errors import SetupError
 
 _CONNECT_TIMEOUT_S = 5
+# A server that hangs is told from one that works; nothing we ask takes nearly as long.
+_STATEMENT_TIMEOUT_S = 15
+_CLOSE_TIMEOUT_S = 2
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_TIMEOUT_MS = 8_000
 
@@ -55,8 +59,10 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self.engine.dispose()
+        """Close every connection; those to a server that hangs are left to the end of the process."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self.engine.dispose()
 
 
 def _postgres_engine(url: URL) -> AsyncEngine:
@@ -67,7 +73,7 @@ def _postgres_engine(url: URL) -> AsyncEngine:
         pool_timeout=10,
         connect_args={
             "timeout": _CONNECT_TIMEOUT_S,
-            "command_timeout": 60,
+            "command_timeout": _STATEMENT_TIMEOUT_S,
             "server_settings": {
                 "application_name": "maeari",
                 "timezone": "UTC",

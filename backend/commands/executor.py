@@ -23,6 +23,7 @@ from backend.domain.state import MessageRecord
 
 WAITING_MAX = 10_000
 _ATTEMPTS = 5
+_CLOSE_WITHIN_S = 2.0
 
 log = structlog.get_logger()
 
@@ -76,9 +77,9 @@ class CommandExecutor:
         return await answer
 
     async def close(self) -> None:
-        """Wait until everything that was taken on is answered."""
+        """Wait until everything that was taken on is answered, as long as the database answers."""
         if self._committing is not None:
-            await self._committing
+            await asyncio.wait({self._committing}, timeout=_CLOSE_WITHIN_S)
 
     async def _commit_all(self) -> None:
         try:

@@ -70,6 +70,7 @@ class Surroundings:
             "DATA": str(self.data),
             "PORT": str(self.ports.api),
             "WEBSOCKET_PORT": str(self.ports.sockets),
+            "METRICS_PORT": str(self.ports.indexer),
             **self.settings,
             **more,
         }
