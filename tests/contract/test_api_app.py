@@ -1,10 +1,13 @@
 """The API as a whole on both sets of stores: which pages may speak to it, its description, its probes."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 
 import pytest
 
 from backbone.settings import Settings
+from backend.api.stopping import answering_when_stopped
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, running_backend
 from tests.support.database import own_database
@@ -42,3 +45,25 @@ async def test_probes(backend: Backend) -> None:
     ready = await backend.client.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "ok")
     assert "maeari_" in (await backend.client.get("/metrics")).text
+
+
+async def test_a_request_cut_off_by_the_stop_is_answered() -> None:
+    """Given a request that outlasts the server's patience at its stop, the client is told to ask again."""
+    begun = asyncio.Event()
+
+    async def endless(_scope: object, _receive: object, _send: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    request = asyncio.ensure_future(answering_when_stopped(endless)({"type": "http"}, None, send))
+    await begun.wait()
+    request.cancel()
+    await request
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"2") in sent[0]["headers"]
+    assert b"/problems/stopping" in sent[1]["body"]
