@@ -23,7 +23,7 @@ from backbone.eventlog import EventLog, NewRecord, Producer, RecordTooLarge
 from backbone.health import Health
 from backbone.outbox import Lane
 from backbone.waiting import stopped_within, until_stopped
-from schemas.events import SCHEMA_VERSION, MessageCreated, MessageDeleted, MessageUpdated, decode, encode
+from schemas.events import SCHEMA_VERSION, MessagesEvent, decode, encode
 from schemas.states import state_after
 from schemas.topics import MESSAGES_STATE
 
@@ -150,7 +150,7 @@ def records_of(row: Row[Any]) -> Sequence[NewRecord]:
     )
     told = NewRecord(row.topic, row.ordering_key, row.ordering_key, row.body.encode(), headers)
     event = decode(row.body)
-    if not isinstance(event, (MessageCreated, MessageUpdated, MessageDeleted)):
+    if not isinstance(event, MessagesEvent):
         return (told,)
     state = NewRecord(
         MESSAGES_STATE.name, event.payload.message_id, row.ordering_key, encode(state_after(event)), headers

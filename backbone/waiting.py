@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
@@ -14,8 +16,11 @@ async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
     return True
 
 
-async def until_stopped(work: Coroutine[Any, Any, object], stop: asyncio.Event, grace_s: float) -> None:
-    """Do `work`; once `stop` is set it has `grace_s` seconds to end by itself, then it is cancelled."""
+async def until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event, grace_s: float) -> T | None:
+    """Do `work`; once `stop` is set it has `grace_s` seconds to end by itself, then it is cancelled.
+
+    Returns what the work returned, or None when it was cancelled.
+    """
     working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:
@@ -26,5 +31,4 @@ async def until_stopped(work: Coroutine[Any, Any, object], stop: asyncio.Event, 
         stopping.cancel()
         working.cancel()
         await asyncio.wait({working}, timeout=grace_s)
-    if working.done() and not working.cancelled():
-        working.result()
+    return working.result() if working.done() and not working.cancelled() else None

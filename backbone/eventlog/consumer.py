@@ -20,6 +20,7 @@ from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY, Consumer, EventLog, Producer, Record, TopicPartition
 from backbone.eventlog.dead_letters import dead_letter
 from backbone.health import Health
+from backbone.waiting import stopped_within, until_stopped
 from schemas.topics import Topic
 
 FIRST_PAUSE_S = 0.2
@@ -102,22 +103,10 @@ class ConsumingLoop:
 
         Raises SetupError; every other trouble is noted, and tried again after a growing pause.
         """
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            while not stop.is_set():
-                attempt = asyncio.create_task(self._attempt())
-                try:
-                    await asyncio.wait((attempt, stopping), return_when=asyncio.FIRST_COMPLETED)
-                    if not attempt.done():
-                        await asyncio.wait((attempt,), timeout=STOP_GRACE_S)
-                finally:
-                    attempt.cancel()
-                    await asyncio.wait((attempt,))
-                pause_s = 0.0 if attempt.cancelled() else attempt.result()
-                if pause_s:
-                    await asyncio.wait((stopping,), timeout=pause_s)
-        finally:
-            stopping.cancel()
+        while not stop.is_set():
+            pause_s = await until_stopped(self._attempt(), stop, STOP_GRACE_S)
+            if pause_s:
+                await stopped_within(stop, pause_s)
 
     async def close(self) -> None:
         """Leave the group."""

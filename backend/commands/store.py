@@ -24,15 +24,12 @@ from backend.rows import channel_from_row, channel_to_row, message_from_row, mes
 from schemas.events import (
     ChannelCreated,
     MessageCreated,
-    MessageDeleted,
-    MessageUpdated,
+    MessagesEvent,
     StreamEvent,
     decode_message_event,
     encode,
     event_type,
 )
-
-_MessageEvents = (MessageCreated, MessageUpdated, MessageDeleted)
 
 
 @dataclass
@@ -76,7 +73,7 @@ class Group:
             role = evolve_role(None, owner, event)
             assert role is not None, "the maker of a channel owns it"
             self.roles[channel_id, owner] = role
-        elif isinstance(event, _MessageEvents):
+        elif isinstance(event, MessagesEvent):
             message_id = event.payload.message_id
             self.messages[message_id] = evolve_message(self.messages.get(message_id), event)
             self.touched_messages.add(message_id)
@@ -204,7 +201,7 @@ def _rows_of_events(events: Sequence[StreamEvent]) -> tuple[list[dict[str, objec
                 "sequence": event.sequence,
                 "event_id": event.event_id,
                 "event_type": event_type(event),
-                "message_id": event.payload.message_id if isinstance(event, _MessageEvents) else None,
+                "message_id": event.payload.message_id if isinstance(event, MessagesEvent) else None,
                 "timestamp": event.timestamp,
                 "body": body,
             }
