@@ -13,13 +13,12 @@ from rebuilder.sole import AlreadyRunning, as_the_only_one
 from schemas.events import encode
 
 DONE, FAILED = 0, 1
-DEFAULT_SOURCE: Source = "both"
 
 
 async def run(
     settings: Settings,
     target: str,
-    source: str | None = None,
+    source: str = "both",
     dry_run: bool = False,
     as_json: bool = False,
     keep: bool = False,
@@ -58,10 +57,8 @@ async def _rebuild_search(ports: Ports, source: Source, dry_run: bool, keep: boo
         return await as_the_only_one(ports.database, "rebuild search", work)
 
 
-def _source(source: str | None) -> Source:
+def _source(source: str) -> Source:
     match source:
-        case None:
-            return DEFAULT_SOURCE
         case "state" | "events" | "both":
             return source
         case "archive":

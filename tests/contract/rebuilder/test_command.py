@@ -144,14 +144,14 @@ async def end_sessions_of_owners(database: Database) -> None:
 @pytest.mark.parametrize(
     ("target", "source", "line"),
     [
-        ("database", None, "rebuild database is not supported by this version yet"),
-        ("notifications", None, "rebuild notifications is not supported by this version yet"),
+        ("database", "both", "rebuild database is not supported by this version yet"),
+        ("notifications", "both", "rebuild notifications is not supported by this version yet"),
         ("search", "archive", "--from archive is not supported by this version yet"),
         ("search", "memory", "--from 'memory' is not one of state, events, both"),
     ],
 )
 async def test_what_it_cannot_do_it_says(
-    embedded_settings: Settings, target: str, source: str | None, line: str
+    embedded_settings: Settings, target: str, source: str, line: str
 ) -> None:
     with pytest.raises(SetupError, match=line):
         await run(embedded_settings, target, source)
