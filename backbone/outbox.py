@@ -1,22 +1,37 @@
 """The outbox: events stored with what they changed, in one transaction, until the log has them.
 
-A lane is drained by one kind of process (the backend's, the notifier's), in the order of `position`.
+A lane is drained by one kind of process (the backend's, the notifier's). It is cut into shards by the
+hash of the ordering key; the rows of a shard are told in the order of `position`.
 """
 
 from collections.abc import Mapping
 from typing import Literal
 
+from sqlalchemy import select
+
+from backbone.database.engine import Database
+from backbone.database.tables import outbox_lanes
 from schemas.events import Event, encode, event_type
-from schemas.topics import TOPIC_OF_EVENT
+from schemas.topics import TOPIC_OF_EVENT, partition_of
 
 Lane = Literal["messages", "notifications"]
 
 
-def outbox_row(lane: Lane, ordering_key: str, event: Event, body: str | None = None) -> Mapping[str, object]:
+async def shards_of(database: Database, lane: Lane) -> int:
+    """Return into how many shards the lane is cut, which the migrations fixed. Raises Unavailable."""
+    query = select(outbox_lanes.c.shards).where(outbox_lanes.c.lane == lane)
+    async with database.reading() as connection:
+        return int((await connection.execute(query)).scalar_one())
+
+
+def outbox_row(
+    lane: Lane, shards: int, ordering_key: str, event: Event, body: str | None = None
+) -> Mapping[str, object]:
     """Return the row that tells `event`; `body` is its JSON where that is at hand already."""
     kind = event_type(event)
     return {
         "lane": lane,
+        "shard": partition_of(ordering_key, shards),
         "ordering_key": ordering_key,
         "topic": TOPIC_OF_EVENT[kind].name,
         "event_type": kind,

@@ -46,8 +46,9 @@ class Counter:
 class Changes:
     """The rows of one transaction, collected; numbers are given in the order of the calls."""
 
-    def __init__(self, counters: Mapping[str, Counter], clock: Clock) -> None:
+    def __init__(self, counters: Mapping[str, Counter], clock: Clock, shards: int) -> None:
         self._clock = clock
+        self._shards = shards
         self._last_seq = {user_id: counter.last_seq for user_id, counter in counters.items()}
         self.now_ms = clock.now_ms()
         self.entries: list[dict[str, Any]] = []
@@ -110,7 +111,7 @@ class Changes:
         event = tell(
             event_id=self._clock.new_id("evt_"), timestamp=self.now_ms, seq=seq, payload=notification
         )
-        self.outbox.append(outbox_row("notifications", user_id, event))
+        self.outbox.append(outbox_row("notifications", self._shards, user_id, event))
 
     async def store(self, connection: AsyncConnection) -> set[str]:
         """Write all rows; return the users whose inbox grew."""

@@ -23,6 +23,7 @@ from backbone.database.tables import (
     inbox_counters,
     notified_messages,
 )
+from backbone.outbox import shards_of
 from notifier.changes import NOTIFICATION, REASON, Changes, Counter, Stored
 from notifier.projection import Audience, Decision, Known, Mentioning, decide
 from schemas.events import MessagesEvent, encode
@@ -46,6 +47,7 @@ class Inbox:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._shards = 0
 
     async def apply(self, events: Sequence[MessagesEvent]) -> set[str]:
         """Apply the events, in any order, some of them perhaps again; return the users whose inbox grew.
@@ -57,6 +59,7 @@ class Inbox:
             by_message[event.payload.message_id].append(event)
         if not by_message:
             return set()
+        self._shards = self._shards or await shards_of(self._database, "notifications")
         async with self._database.writing() as connection:
             known = await _lock_messages(connection, sorted(by_message))
             audiences = await _audiences(connection, events)
@@ -72,7 +75,7 @@ class Inbox:
             }
             await _keep_known(connection, known, decisions)
             counters = await _lock_counters(connection, decisions.values())
-            changes = Changes(counters, self._clock)
+            changes = Changes(counters, self._clock, self._shards)
             for message_id, decision in decisions.items():
                 channel_id = by_message[message_id][0].payload.channel_id
                 data = NotificationData(message_id=message_id, channel_id=channel_id)

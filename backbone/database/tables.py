@@ -63,6 +63,7 @@ messages = Table(
     Column("deleted_at", BigInteger),
     Column("deleted_by", Text),
     UniqueConstraint("channel_id", "sequence", name="messages_by_channel"),
+    Index("messages_by_parent", "parent_id", "sequence"),
     comment="The fold of each message's events; a deleted one keeps its row, with its text emptied.",
 )
 
@@ -96,13 +97,32 @@ outbox = Table(
     metadata,
     Column("position", _RowNumber, primary_key=True, autoincrement=True),
     Column("lane", Text, nullable=False),
+    Column("shard", Integer, nullable=False),
     Column("ordering_key", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("event_type", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Index("outbox_by_lane", "lane", "position"),
+    Index("outbox_by_shard", "lane", "shard", "position"),
     comment="Events that the log has not acknowledged yet; a lane is drained by one kind of process.",
+)
+
+outbox_lanes = Table(
+    "outbox_lanes",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("shards", Integer, nullable=False),
+    comment="Into how many shards a lane is cut: fixed, because each row of the outbox names its shard.",
+)
+
+channel_reads = Table(
+    "channel_reads",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("channel_id", Text, ForeignKey("channels.channel_id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    PrimaryKeyConstraint("user_id", "channel_id"),
+    comment="Up to which event each user has read each channel; it only rises.",
 )
 
 inbox_counters = Table(

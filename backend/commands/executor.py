@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.errors import RolledBack, Unavailable
+from backbone.outbox import shards_of
 from backend.commands.store import Group, load, save
 from backend.domain.commands import Command, PostMessage
 from backend.domain.decide import decide
@@ -64,6 +65,7 @@ class CommandExecutor:
         self._batch_max = batch_max
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
+        self._shards = 0
 
     async def execute(self, command: Command) -> Outcome:
         """Carry the command out. Raises Rejected, or Unavailable when it may or may not be stored."""
@@ -110,12 +112,13 @@ class CommandExecutor:
                 waiting.answer.set_result(result)
 
     async def _in_one_transaction(self, commands: Sequence[Command]) -> list[Outcome | Exception]:
+        self._shards = self._shards or await shards_of(self._database, "messages")
         for _ in range(_ATTEMPTS):
             try:
                 async with self._database.writing() as connection:
                     group = await load(connection, commands)
                     answers = [self._decided(group, command) for command in commands]
-                    await save(connection, group)
+                    await save(connection, group, self._shards)
                 return answers
             except (IntegrityError, RolledBack) as error:
                 # Another process made the same channel, or used the same key, a moment before: look again.

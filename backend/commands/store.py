@@ -101,12 +101,12 @@ async def load(connection: AsyncConnection, commands: Sequence[Command]) -> Grou
     return group
 
 
-async def save(connection: AsyncConnection, group: Group) -> None:
+async def save(connection: AsyncConnection, group: Group, shards: int) -> None:
     """Write what the group decided. Raises IntegrityError when another process was first."""
     if not group.events:
         return
     await _save_channels(connection, group)
-    event_rows, outbox_rows = _rows_of_events(group.events)
+    event_rows, outbox_rows = _rows_of_events(group.events, shards)
     await connection.execute(message_events.insert(), event_rows)
     if group.touched_messages:
         await _upsert_messages(connection, [group.messages[m] for m in sorted(group.touched_messages)])
@@ -189,7 +189,9 @@ async def _upsert_messages(connection: AsyncConnection, records: Sequence[Messag
     await connection.execute(statement, [message_to_row(record) for record in records])
 
 
-def _rows_of_events(events: Sequence[StreamEvent]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+def _rows_of_events(
+    events: Sequence[StreamEvent], shards: int
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     event_rows: list[dict[str, object]] = []
     outbox_rows: list[dict[str, object]] = []
     for event in events:
@@ -206,7 +208,7 @@ def _rows_of_events(events: Sequence[StreamEvent]) -> tuple[list[dict[str, objec
                 "body": body,
             }
         )
-        outbox_rows.append(dict(outbox_row("messages", channel_id, event, body)))
+        outbox_rows.append(dict(outbox_row("messages", shards, channel_id, event, body)))
     return event_rows, outbox_rows
 
 
