@@ -60,6 +60,16 @@ def search_url(value: str) -> str:
     )
 
 
+def jwks_url(value: str) -> str:
+    """Where the keys are that tokens are signed with."""
+    if not value.startswith(("http://", "https://")) or re.search(r"[\x00-\x20\x7f]", value):
+        raise ValueError(f"{_without_password(value)!r} is not http(s)://HOST/PATH")
+    _host_and_port(value)
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("the URL names a user: public keys need none")
+    return value
+
+
 def _host_and_port(url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -110,13 +120,6 @@ def one_of(*choices: str) -> Callable[[str], str]:
         return value
 
     return parse
-
-
-def auth(value: str) -> str:
-    """Who may say who they are."""
-    if value == "jwt":
-        raise ValueError("'jwt' is not supported by this version yet; use 'off' on a loopback address")
-    return one_of("off")(value)
 
 
 def topic_prefix(value: str) -> str:

@@ -15,10 +15,10 @@ from dotenv.parser import parse_stream
 from backbone.errors import SetupError
 from backbone.setting_values import (
     alias,
-    auth,
     between,
     database_url,
     eventlog_url,
+    jwks_url,
     one_of,
     origins,
     port,
@@ -58,6 +58,16 @@ class SearchSecurity:
 
 
 @dataclass(frozen=True)
+class TokenSecurity:
+    """How tokens are told from forgeries: by one shared secret (HS256), or by the public keys at a URL."""
+
+    secret: str | None = field(default=None, repr=False)
+    jwks_url: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """Every setting of every process; the field names are the variables' without `MAEARI_`."""
 
@@ -70,6 +80,7 @@ class Settings:
     websocket_port: int = 8001
     metrics_ports: Mapping[str, int] = field(default_factory=lambda: dict(METRICS_PORTS))
     auth: str = "off"
+    token_security: TokenSecurity = TokenSecurity()
     allowed_origins: tuple[str, ...] = ()
     kafka_security: KafkaSecurity = KafkaSecurity()
     search_security: SearchSecurity = SearchSecurity()
@@ -79,6 +90,8 @@ class Settings:
     compression: str = "none"
     batch_max: int = 256
     outbox_max: int = 1_000_000
+    write_rate: int = 50
+    write_burst: int = 200
     timezone: str = "Asia/Seoul"
     log_format: str = "console"
 
@@ -129,7 +142,8 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
         metrics_ports={
             process: env.parsed("METRICS_PORT", port, usual) for process, usual in METRICS_PORTS.items()
         },
-        auth=env.parsed("AUTH", auth, "off"),
+        auth=env.parsed("AUTH", one_of("off", "jwt"), "off"),
+        token_security=_token_security(env),
         allowed_origins=env.parsed("ALLOWED_ORIGINS", origins, ()),
         kafka_security=_kafka_security(env),
         search_security=_search_security(env),
@@ -139,14 +153,27 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
         compression=env.parsed("COMPRESSION", one_of("none", "gzip", "lz4", "zstd"), "none"),
         batch_max=env.parsed("BATCH_MAX", between(1, 10_000), 256),
         outbox_max=env.parsed("OUTBOX_MAX", between(1, 2**62), 1_000_000),
+        write_rate=env.parsed("WRITE_RATE", between(1, 1_000_000), 50),
+        write_burst=env.parsed("WRITE_BURST", between(1, 1_000_000), 200),
         timezone=env.parsed("TIMEZONE", timezone, "Asia/Seoul"),
         log_format=env.parsed("LOG_FORMAT", one_of("console", "json"), "console"),
     )
-    if settings.auth == "off" and not is_loopback(settings.host):
-        raise SettingsError(
-            f"MAEARI_HOST: {settings.host!r} is not a loopback address; MAEARI_AUTH=off allows no other"
-        )
+    _check_auth(settings)
     return settings
+
+
+def _check_auth(settings: Settings) -> None:
+    if settings.auth == "off":
+        if not is_loopback(settings.host):
+            raise SettingsError(
+                f"MAEARI_HOST: {settings.host!r} is not a loopback address; MAEARI_AUTH=off allows no other"
+            )
+        return
+    secret, url = settings.token_security.secret, settings.token_security.jwks_url
+    if secret is None and url is None:
+        raise SettingsError("MAEARI_AUTH: jwt needs MAEARI_JWT_SECRET or MAEARI_JWKS_URL")
+    if secret is not None and url is not None:
+        raise SettingsError("MAEARI_JWT_SECRET: set it or MAEARI_JWKS_URL, not both")
 
 
 def is_loopback(host: str) -> bool:
@@ -220,6 +247,15 @@ def _search_security(env: Environment) -> SearchSecurity:
     if security.api_key and security.username:
         raise SettingsError("MAEARI_SEARCH_API_KEY: set it or MAEARI_SEARCH_USERNAME, not both")
     return security
+
+
+def _token_security(env: Environment) -> TokenSecurity:
+    return TokenSecurity(
+        secret=env.text("JWT_SECRET"),
+        jwks_url=env.parsed("JWKS_URL", jwks_url, None),
+        issuer=env.text("JWT_ISSUER"),
+        audience=env.text("JWT_AUDIENCE"),
+    )
 
 
 def _file(env: Environment, name: str) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backbone.errors import SetupError
-from backbone.settings import Settings, SettingsError, is_loopback, read_settings
+from backbone.settings import Settings, SettingsError, TokenSecurity, is_loopback, read_settings
 
 
 def read(**variables: str) -> Settings:
@@ -29,6 +29,7 @@ class TestDefaults:
         assert (settings.topic_prefix, settings.search_alias) == ("platform", "messages")
         assert (settings.partitions, settings.compression, settings.auth) == (3, "none", "off")
         assert (settings.outbox_max, settings.timezone) == (1_000_000, "Asia/Seoul")
+        assert (settings.write_rate, settings.write_burst) == (50, 200)
 
     def test_the_object_s_own_defaults_are_the_same(self) -> None:
         assert read() == Settings()
@@ -72,6 +73,8 @@ def test_every_setting_reaches_its_field(tmp_path: Path) -> None:
         PARTITIONS="12",
         COMPRESSION="lz4",
         OUTBOX_MAX="10",
+        WRITE_RATE="1",
+        WRITE_BURST="1000000",
         TIMEZONE="UTC",
         LOG_FORMAT="json",
     )
@@ -81,6 +84,7 @@ def test_every_setting_reaches_its_field(tmp_path: Path) -> None:
     assert settings.kafka_security.sasl_mechanism == "SCRAM-SHA-512"
     assert settings.kafka_security.ca_file == settings.search_security.ca_file == ca_file
     assert (settings.partitions, settings.compression, settings.outbox_max) == (12, "lz4", 10)
+    assert (settings.write_rate, settings.write_burst) == (1, 1_000_000)
     assert "secret" not in repr(settings)
 
 
@@ -112,6 +116,15 @@ def test_every_setting_reaches_its_field(tmp_path: Path) -> None:
         ("METRICS_PORT", "x"),
         ("AUTH", "on"),
         ("AUTH", "jwt"),
+        ("JWKS_URL", "keys.example/jwks"),
+        ("JWKS_URL", "file:///etc/passwd"),
+        ("JWKS_URL", "https://"),
+        ("JWKS_URL", "https://h:0/jwks"),
+        ("JWKS_URL", "https://h/a b"),
+        ("JWKS_URL", "https://u:p@h/jwks"),
+        ("WRITE_RATE", "0"),
+        ("WRITE_RATE", "1000001"),
+        ("WRITE_BURST", "many"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS"),
         ("KAFKA_SASL_MECHANISM", "GSSAPI"),
         ("KAFKA_CA_FILE", "/nowhere/ca.pem"),
@@ -155,6 +168,9 @@ def test_a_wrong_setting_is_one_line_that_names_it(name: str, value: str) -> Non
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "MAEARI_KAFKA_USERNAME"),
         ({"SEARCH_API_KEY": "k", "SEARCH_USERNAME": "u"}, "MAEARI_SEARCH_API_KEY"),
         ({"AUTH": "off", "HOST": "10.1.2.3"}, "MAEARI_HOST"),
+        ({"AUTH": "off", "HOST": "10.1.2.3", "JWT_SECRET": "s"}, "MAEARI_HOST"),
+        ({"AUTH": "jwt", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a"}, "MAEARI_AUTH"),
+        ({"AUTH": "jwt", "JWT_SECRET": "s", "JWKS_URL": "https://h/jwks"}, "MAEARI_JWT_SECRET"),
     ],
 )
 def test_settings_that_do_not_go_together_are_named(variables: Mapping[str, str], named: str) -> None:
@@ -170,12 +186,36 @@ def test_settings_that_do_not_go_together_are_named(variables: Mapping[str, str]
         ("DATABASE_URL", "postgresql+asyncpg://u:hunter2/@h:port/n"),
         ("SEARCH_URL", "https://u:hunter2@h:0"),
         ("EVENTLOG_URL", "amqp://u:hunter2@h"),
+        ("JWKS_URL", "https://u:hunter2@h/jwks"),
+        ("JWKS_URL", "ftp://u:hunter2@h/jwks"),
     ],
 )
 def test_a_wrong_url_is_shown_without_its_password(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read(**{name: value})
     assert "hunter2" not in str(caught.value)
+
+
+class TestTokens:
+    def test_a_secret_serves_any_address_and_is_not_shown(self) -> None:
+        settings = read(AUTH="jwt", JWT_SECRET="the-secret-of-tokens", HOST="0.0.0.0")
+        assert (settings.auth, settings.host) == ("jwt", "0.0.0.0")
+        assert settings.token_security == TokenSecurity(secret="the-secret-of-tokens")
+        assert "the-secret" not in repr(settings)
+
+    def test_a_secret_may_stand_in_a_file(self, tmp_path: Path) -> None:
+        secret = tmp_path / "secret"
+        secret.write_text("in-a-file\n", encoding="utf-8")
+        assert read(AUTH="jwt", JWT_SECRET_FILE=str(secret)).token_security.secret == "in-a-file"
+
+    def test_keys_at_a_url(self) -> None:
+        settings = read(AUTH="jwt", JWKS_URL="https://id.example/jwks", JWT_ISSUER="i", JWT_AUDIENCE="a")
+        expected = TokenSecurity(jwks_url="https://id.example/jwks", issuer="i", audience="a")
+        assert settings.token_security == expected
+
+    def test_what_tokens_need_may_be_set_while_nobody_asks_for_them(self) -> None:
+        settings = read(AUTH="off", JWT_SECRET="s", JWKS_URL="https://h/jwks")
+        assert settings.auth == "off"
 
 
 class TestFiles:
