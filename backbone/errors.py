@@ -14,6 +14,10 @@ class RolledBack(Unavailable):
     """A transaction was rolled back for certain, by no fault of its own: it may be tried again at once."""
 
 
+class CommitUnknown(Unavailable):
+    """A commit got no answer: the transaction is stored as a whole, or not at all, and nobody said which."""
+
+
 class Poison(Exception):
     """One record can never be read or applied, however often it is tried: park it."""
 

@@ -5,7 +5,7 @@ hash of the ordering key; the rows of a shard are told in the order of `position
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
 
@@ -26,7 +26,7 @@ async def shards_of(database: Database, lane: Lane) -> int:
 
 def outbox_row(
     lane: Lane, shards: int, ordering_key: str, event: Event, body: str | None = None
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     """Return the row that tells `event`; `body` is its JSON where that is at hand already."""
     kind = event_type(event)
     return {

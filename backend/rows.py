@@ -5,10 +5,38 @@ from typing import Any
 
 import msgspec
 
+from backbone.database.tables import channels, messages
 from backend.domain.state import ChannelState, MessageRecord
 from schemas.clock import format_ms, parse_ms
 from schemas.events import encode
 from schemas.messages import Attachment, Message
+
+_channel = channels.c
+CHANNEL_COLUMNS = (
+    _channel.channel_id,
+    _channel.name,
+    _channel.private,
+    _channel.created_by,
+    _channel.created_at,
+    _channel.last_sequence,
+    _channel.last_event_at,
+)
+_message = messages.c
+MESSAGE_COLUMNS = (
+    _message.message_id,
+    _message.channel_id,
+    _message.author_id,
+    _message.content,
+    _message.mentions,
+    _message.attachments,
+    _message.parent_id,
+    _message.sequence,
+    _message.version,
+    _message.created_at,
+    _message.updated_at,
+    _message.deleted_at,
+    _message.deleted_by,
+)
 
 _mentions: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
 _attachments: msgspec.json.Decoder[tuple[Attachment, ...]] = msgspec.json.Decoder(tuple[Attachment, ...])
@@ -27,17 +55,17 @@ def channel_from_row(row: Mapping[Any, Any]) -> ChannelState:
     )
 
 
-def channel_to_row(channel: ChannelState) -> dict[str, object]:
-    """Write a row of `channels`."""
-    return {
-        "channel_id": channel.channel_id,
-        "name": channel.name,
-        "private": channel.private,
-        "created_by": channel.created_by,
-        "created_at": channel.created_at,
-        "last_sequence": channel.last_sequence,
-        "last_event_at": channel.last_event_at,
-    }
+def channel_to_row(channel: ChannelState) -> tuple[object, ...]:
+    """Write a row of `channels`, in the order of CHANNEL_COLUMNS."""
+    return (
+        channel.channel_id,
+        channel.name,
+        channel.private,
+        channel.created_by,
+        channel.created_at,
+        channel.last_sequence,
+        channel.last_event_at,
+    )
 
 
 def message_from_row(row: Mapping[Any, Any]) -> MessageRecord:
@@ -58,21 +86,21 @@ def message_from_row(row: Mapping[Any, Any]) -> MessageRecord:
     return MessageRecord(message, deleted_at=row["deleted_at"], deleted_by=row["deleted_by"])
 
 
-def message_to_row(record: MessageRecord) -> dict[str, object]:
-    """Write a row of `messages`."""
+def message_to_row(record: MessageRecord) -> tuple[object, ...]:
+    """Write a row of `messages`, in the order of MESSAGE_COLUMNS."""
     message = record.message
-    return {
-        "message_id": message.message_id,
-        "channel_id": message.channel_id,
-        "author_id": message.author_id,
-        "content": message.content,
-        "mentions": encode(message.mentions).decode(),
-        "attachments": encode(message.attachments).decode(),
-        "parent_id": message.parent_id,
-        "sequence": message.sequence,
-        "version": message.version,
-        "created_at": parse_ms(message.created_at),
-        "updated_at": parse_ms(message.updated_at),
-        "deleted_at": record.deleted_at,
-        "deleted_by": record.deleted_by,
-    }
+    return (
+        message.message_id,
+        message.channel_id,
+        message.author_id,
+        message.content,
+        encode(message.mentions).decode(),
+        encode(message.attachments).decode(),
+        message.parent_id,
+        message.sequence,
+        message.version,
+        parse_ms(message.created_at),
+        parse_ms(message.updated_at),
+        record.deleted_at,
+        record.deleted_by,
+    )

@@ -39,7 +39,13 @@ async def serve(
     """Serve until `stop` is set; what was taken on is answered first."""
     relay = Relay(ports.database, ports.eventlog, "messages", health)
     gauge = OutboxGauge(ports.database, settings.outbox_max, health)
-    executor = CommandExecutor(ports.database, clock, gauge.require_room, relay.wake, settings.batch_max)
+    executor = CommandExecutor(
+        ports.database,
+        clock,
+        gauge.require_room,
+        lambda _shards, _events: relay.wake(),
+        settings.batch_max,
+    )
     app = create_app(executor, ports.database, ports.search, clock, health, settings)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")

@@ -20,9 +20,13 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
-    """One user's membership of one channel; `version` is the sequence of its last event."""
+    """One user's membership of one channel; `version` is the sequence of its last event.
+
+    `changed_by` says in events who did it; events of earlier versions lack it.
+    """
 
     channel_id: str
     user_id: str
     role: Role
     version: Sequence
+    changed_by: str | msgspec.UnsetType = msgspec.UNSET

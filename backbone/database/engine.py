@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from backbone.database.errors import translated_errors
+from backbone.database.errors import translated_commit_errors, translated_errors
 from backbone.errors import SetupError
 
 _CONNECT_TIMEOUT_S = 5
@@ -38,13 +38,16 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end of the block and rolled back on any error.
 
-        On SQLite it is the only writer from its first moment. Raises Unavailable.
+        On SQLite it is the only writer from its first moment. Raises CommitUnknown when the commit got
+        no answer; after any other error (Unavailable, RolledBack, IntegrityError) nothing is stored.
         """
         with translated_errors():
             async with self.engine.connect() as connection:
                 await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-                async with connection.begin():
+                async with connection.begin() as transaction:
                     yield connection
+                    with translated_commit_errors():
+                        await transaction.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

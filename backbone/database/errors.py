@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from backbone.errors import RolledBack, SetupError, Unavailable
+from backbone.errors import CommitUnknown, RolledBack, SetupError, Unavailable
 
 DEPENDENCY = "database"
 
@@ -44,6 +44,18 @@ def translated_errors() -> Iterator[None]:
         if getattr(error, "sqlstate", None) is None:
             raise
         raise Unavailable(DEPENDENCY, one_line(error)) from error
+
+
+@contextmanager
+def translated_commit_errors() -> Iterator[None]:
+    """Translate as `translated_errors` does; where the answer to a commit is lost, raise CommitUnknown."""
+    try:
+        with translated_errors():
+            yield
+    except RolledBack:
+        raise
+    except Unavailable as error:
+        raise CommitUnknown(error.dependency, error.detail) from error
 
 
 def one_line(error: BaseException) -> str:

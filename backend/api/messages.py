@@ -63,6 +63,8 @@ async def post_message(
     """Store a message and its event; 201, or 200 with the first answer for a repeated Idempotency-Key."""
     outcome = await write_side.executor.execute(
         PostMessage(
+            event_id=write_side.clock.new_id("evt_"),
+            channel_event_id=write_side.clock.new_id("evt_"),
             message_id=write_side.clock.new_id("msg_"),
             actor_id=actor_of(request, data.author_id),
             channel_id=data.channel_id,
@@ -73,7 +75,7 @@ async def post_message(
             idempotency_key=_idempotency_key(request),
         )
     )
-    message = outcome.record.message
+    message = outcome.message
     headers = {**_version_headers(message), "Location": f"/messages/{message.message_id}"}
     return Response(message, status_code=200 if outcome.repeated else 201, headers=headers)
 
@@ -100,8 +102,9 @@ async def edit_message(
     actor_id = actor_of(request)
     if all(getattr(data, name) is msgspec.UNSET for name in EditMessageBody.__struct_fields__):
         raise Invalid("body", "nothing to change: give content, mentions or attachments")
-    outcome = await write_side.executor.execute(
+    record = await write_side.executor.execute(
         EditMessage(
+            event_id=write_side.clock.new_id("evt_"),
             message_id=_existing(message_id),
             actor_id=actor_id,
             content=data.content,
@@ -110,7 +113,7 @@ async def edit_message(
             if_match=_if_match(request),
         )
     )
-    return Response(outcome.record.message, headers=_version_headers(outcome.record.message))
+    return Response(record.message, headers=_version_headers(record.message))
 
 
 @delete("/messages/{message_id:str}", summary="Delete a message", status_code=204)
@@ -118,8 +121,9 @@ async def delete_message(
     request: Request[Any, Any, Any], message_id: FromPath[str], write_side: NamedDependency[WriteSide]
 ) -> Response[None]:
     """Delete a message, as its author or an owner of the channel; once more changes nothing."""
-    outcome = await write_side.executor.execute(DeleteMessage(_existing(message_id), actor_of(request)))
-    token = ConsistencyToken(message_id, outcome.record.message.version)
+    command = DeleteMessage(write_side.clock.new_id("evt_"), _existing(message_id), actor_of(request))
+    record = await write_side.executor.execute(command)
+    token = ConsistencyToken(message_id, record.message.version)
     return Response(None, status_code=204, headers={"Consistency-Token": token.encode()})
 
 

@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from backbone.errors import Unavailable
 from backbone.search import CursorExpired, CursorInvalid, QueryRefused
 from backend.domain.rejections import (
+    Conflict,
     Forbidden,
     Gone,
     Invalid,
@@ -57,6 +58,7 @@ _STATUS_OF_REJECTION: Mapping[type[Rejected], tuple[int, str]] = {
     Gone: (410, "gone"),
     Unauthenticated: (401, "unauthenticated"),
     Forbidden: (403, "forbidden"),
+    Conflict: (409, "conflict"),
     Stale: (412, "stale"),
     KeyReused: (422, "idempotency-key-reused"),
     TooLarge: (413, "too-large"),

@@ -1,53 +1,55 @@
-"""Carries commands out in groups: those that arrive while one transaction commits share the next.
+"""Gathers commands into groups: those that arrive while one transaction commits share the next.
 
 Guarantees: a command answered without an error is on disk together with its events; a rejected one
-leaves no trace and does not harm its neighbours; a caller that goes away changes nothing, its
-command is carried out whole or not at all. A lone command never waits for company.
+leaves no trace. A caller that goes away before its command is taken on leaves nothing, later its
+command is carried out whole. A lone command never waits for company. What waits is bounded, in
+number and in size.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import structlog
-from sqlalchemy.exc import IntegrityError
+from typing import overload
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backbone.errors import RolledBack, Unavailable
-from backbone.outbox import shards_of
-from backend.commands.store import Group, load, save
-from backend.domain.commands import Command, PostMessage
-from backend.domain.decide import decide
-from backend.domain.rejections import Overloaded, Rejected
-from backend.domain.state import MessageRecord
+from backend.commands.answers import Answer, Posted
+from backend.commands.transaction import GroupTransaction, Result, Stored
+from backend.domain.commands import (
+    Command,
+    EditMessage,
+    MakeChannel,
+    MarkRead,
+    MessageChange,
+    PostMessage,
+    PutMember,
+    RemoveMember,
+)
+from backend.domain.rejections import Overloaded
+from backend.domain.state import ChannelState, MessageRecord
+from schemas.channels import Membership
 
-WAITING_MAX = 10_000
-_ATTEMPTS = 5
+WAITING_MAX = 4_096
+WAITING_MAX_CHARACTERS = 32_000_000
+# What one transaction takes, beside the number of its commands.
+GROUP_MAX_CHARACTERS = 4_000_000
+# Without groups, so many commands are in transactions of their own at once: below the pool's size.
+_ALONE_AT_ONCE = 8
 _CLOSE_WITHIN_S = 2.0
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The message after the command; `repeated` when an earlier post with the same key is answered."""
-
-    record: MessageRecord
-    repeated: bool = False
-
-
-@dataclass(slots=True)
 class _Waiting:
     command: Command
-    answer: asyncio.Future[Outcome]
+    answer: asyncio.Future[Answer]
 
 
 class CommandExecutor:
-    """Takes commands one by one and commits them in groups of at most `batch_max`.
+    """Takes commands one by one and commits them in groups of at most `batch_max`; 1 means no groups.
 
-    `require_room` is called before a command is taken on and may raise Rejected; `stored` is called
-    after each commit.
+    `require_room` is called before a command is taken on and may raise Rejected; `stored` is told after
+    each commit which shards of the outbox have how many new events.
     """
 
     def __init__(
@@ -55,84 +57,90 @@ class CommandExecutor:
         database: Database,
         clock: Clock,
         require_room: Callable[[], None] = lambda: None,
-        stored: Callable[[], None] = lambda: None,
+        stored: Stored = lambda _shards, _events: None,
         batch_max: int = 256,
     ) -> None:
-        self._database = database
-        self._clock = clock
+        self._transaction = GroupTransaction(database, clock, stored)
         self._require_room = require_room
-        self._stored = stored
         self._batch_max = batch_max
-        self._waiting: list[_Waiting] = []
-        self._committing: asyncio.Task[None] | None = None
-        self._shards = 0
+        self._committing_max = 1 if batch_max > 1 else _ALONE_AT_ONCE
+        self._committing = 0
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_characters = 0
+        self._committers: set[asyncio.Task[None]] = set()
 
-    async def execute(self, command: Command) -> Outcome:
-        """Carry the command out. Raises Rejected, or Unavailable when it may or may not be stored."""
+    @overload
+    async def execute(self, command: PostMessage) -> Posted: ...
+    @overload
+    async def execute(self, command: MessageChange) -> MessageRecord: ...
+    @overload
+    async def execute(self, command: MakeChannel) -> ChannelState: ...
+    @overload
+    async def execute(self, command: PutMember) -> Membership: ...
+    @overload
+    async def execute(self, command: RemoveMember | MarkRead) -> None: ...
+
+    async def execute(self, command: Command) -> Answer:
+        """Carry the command out.
+
+        Raises Rejected; Unavailable when it is not stored, CommitUnknown when that cannot be found out.
+        """
         self._require_room()
-        if len(self._waiting) >= WAITING_MAX:
+        size = _characters(command)
+        if len(self._waiting) >= WAITING_MAX or self._waiting_characters + size > WAITING_MAX_CHARACTERS:
             raise Overloaded("too many writes are waiting", retry_after_s=1)
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(command, answer))
-        if self._committing is None:
-            self._committing = asyncio.create_task(self._commit_all(), name="commit commands")
-        return await answer
+        waiting = _Waiting(command, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._waiting_characters += size
+        if self._committing < self._committing_max:
+            self._committing += 1
+            committer = asyncio.create_task(self._commit_all(), name="commit commands")
+            self._committers.add(committer)
+            committer.add_done_callback(self._committers.discard)
+        return await waiting.answer
 
     async def close(self) -> None:
         """Wait until everything that was taken on is answered, as long as the database answers."""
-        if self._committing is not None:
-            await asyncio.wait({self._committing}, timeout=_CLOSE_WITHIN_S)
+        if self._committers:
+            await asyncio.wait(set(self._committers), timeout=_CLOSE_WITHIN_S)
 
     async def _commit_all(self) -> None:
         try:
-            while self._waiting:
-                taken, self._waiting = self._waiting[: self._batch_max], self._waiting[self._batch_max :]
-                await self._commit(taken)
+            while group := self._next_group():
+                results = await self._transaction.carry_out([waiting.command for waiting in group])
+                for waiting, result in zip(group, results, strict=True):
+                    _answer(waiting.answer, result)
         finally:
-            self._committing = None
+            # At once with the look that found nothing: a command that comes next must find it so.
+            self._committing -= 1
 
-    async def _commit(self, taken: Sequence[_Waiting]) -> None:
-        try:
-            answers = await self._in_one_transaction([waiting.command for waiting in taken])
-        except Exception as error:  # noqa: BLE001 - whatever it is, each caller must hear of it
-            if len(taken) > 1 and not isinstance(error, Unavailable):
-                # One of them breaks the transaction for all: each is tried by itself.
-                for waiting in taken:
-                    await self._commit([waiting])
-                return
-            answers = [error] * len(taken)
-        else:
-            self._stored()
-        for waiting, result in zip(taken, answers, strict=True):
-            if waiting.answer.done():  # its caller went away
-                continue
-            if isinstance(result, Exception):
-                waiting.answer.set_exception(result)
-            else:
-                waiting.answer.set_result(result)
+    def _next_group(self) -> list[_Waiting]:
+        """Take what shares the next transaction; commands whose callers went away are dropped."""
+        group: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(group) < self._batch_max and size < GROUP_MAX_CHARACTERS:
+            waiting = self._waiting.popleft()
+            characters = _characters(waiting.command)
+            self._waiting_characters -= characters
+            if not waiting.answer.done():
+                group.append(waiting)
+                size += characters
+        return group
 
-    async def _in_one_transaction(self, commands: Sequence[Command]) -> list[Outcome | Exception]:
-        self._shards = self._shards or await shards_of(self._database, "messages")
-        for _ in range(_ATTEMPTS):
-            try:
-                async with self._database.writing() as connection:
-                    group = await load(connection, commands)
-                    answers = [self._decided(group, command) for command in commands]
-                    await save(connection, group, self._shards)
-                return answers
-            except (IntegrityError, RolledBack) as error:
-                # Another process made the same channel, or used the same key, a moment before: look again.
-                log.info("write_conflict", reason=type(error).__name__)
-        raise Unavailable("database", "other writes kept coming first")
 
-    def _decided(self, group: Group, command: Command) -> Outcome | Exception:
-        situation = group.situation(command)
-        try:
-            events = decide(command, situation, self._clock.now_ms(), lambda: self._clock.new_id("evt_"))
-        except Rejected as rejection:
-            return rejection
-        for event in events:
-            group.apply(event)
-        if isinstance(command, PostMessage) and situation.earlier is not None:
-            return Outcome(MessageRecord(situation.earlier.message), repeated=True)
-        return Outcome(group.messages[command.message_id])
+def _answer(answer: asyncio.Future[Answer], result: Result) -> None:
+    if answer.done():  # its caller went away
+        return
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
+
+
+def _characters(command: Command) -> int:
+    """Return about how much text the command carries."""
+    if not isinstance(command, PostMessage | EditMessage):
+        return 0
+    content = command.content if isinstance(command.content, str) else ""
+    attachments = command.attachments if isinstance(command.attachments, tuple) else ()
+    return len(content) + sum(len(attachment.url) for attachment in attachments)

@@ -1,17 +1,18 @@
-"""The fold: an event changes a channel and a message in one way only, whoever replays it."""
+"""The fold: an event changes a channel, its members and a message in one way only, whoever replays it."""
 
 from dataclasses import replace
 from typing import assert_never
 
 from msgspec import structs
 
-from backend.domain.state import ChannelState, MessageRecord
+from backend.domain.state import ChannelState, MemberState, MessageRecord
 from schemas.clock import parse_ms
 from schemas.events import (
     ChannelCreated,
     ChannelMemberAdded,
     ChannelMemberRemoved,
     ChannelRoleChanged,
+    ChannelsEvent,
     MessageCreated,
     MessageDeleted,
     MessagesEvent,
@@ -60,14 +61,19 @@ def evolve_message(record: MessageRecord | None, event: MessagesEvent) -> Messag
             assert_never(event)
 
 
-def evolve_role(role: str | None, user_id: str, event: StreamEvent) -> str | None:
-    """Return the user's role in the channel after `event`; the maker of a channel owns it."""
+def evolve_member(member: MemberState | None, user_id: str, event: StreamEvent) -> MemberState | None:
+    """Return the user's place in the channel after `event`; the maker of a channel owns it."""
     match event:
         case ChannelCreated() if event.payload.created_by == user_id:
-            return "owner"
+            return MemberState("owner", event.sequence)
         case ChannelMemberAdded() | ChannelRoleChanged() if event.payload.user_id == user_id:
-            return event.payload.role
+            return MemberState(event.payload.role, event.sequence)
         case ChannelMemberRemoved() if event.payload.user_id == user_id:
             return None
         case _:
-            return role
+            return member
+
+
+def member_of(event: ChannelsEvent) -> str:
+    """Return the user whose place in the channel the event changes."""
+    return event.payload.created_by if isinstance(event, ChannelCreated) else event.payload.user_id

@@ -21,6 +21,10 @@ class Forbidden(Rejected):
     """The one who acts may not do this."""
 
 
+class Conflict(Rejected):
+    """What is there already, or what must stay, stands against it."""
+
+
 class Stale(Rejected):
     """`If-Match` names another version than the present one."""
 

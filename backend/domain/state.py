@@ -1,7 +1,8 @@
-"""What decisions are taken over: a channel, a message, and what an Idempotency-Key stood for."""
+"""What decisions are taken over: a channel, its members, a message, and what an Idempotency-Key stood for."""
 
 from dataclasses import dataclass
 
+from schemas.channels import Role
 from schemas.messages import Message
 
 
@@ -16,6 +17,14 @@ class ChannelState:
     created_at: int
     last_sequence: int
     last_event_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberState:
+    """A user's place in a channel; `version` is the sequence of the event that gave it."""
+
+    role: Role
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +52,14 @@ class EarlierPost:
 class Situation:
     """All that a decision may look at; what does not exist is None.
 
-    `role` is that of the one who acts, in the channel.
+    `role` is that of the one who acts, in the channel; `member` the place of the user whom a command
+    about members names, `owners` how many owners the channel then has.
     """
 
     channel: ChannelState | None
     message: MessageRecord | None = None
     parent: MessageRecord | None = None
-    role: str | None = None
+    role: Role | None = None
     earlier: EarlierPost | None = None
+    member: MemberState | None = None
+    owners: int = 0

@@ -12,7 +12,8 @@ from backbone.database.migrations import migrate
 from backbone.database.tables import channels, message_events, messages
 from backbone.health import Health
 from backbone.settings import Settings
-from backend.commands.executor import CommandExecutor, Outcome
+from backend.commands.answers import Posted
+from backend.commands.executor import CommandExecutor
 from backend.domain.commands import EditMessage, PostMessage
 from backend.domain.rejections import Forbidden, Overloaded
 from backend.outbox_gauge import OutboxGauge
@@ -39,7 +40,15 @@ CLOCK = SystemClock()
 
 
 def post(content: str = "x", channel: str = "c", actor: str = "a", key: str | None = None) -> PostMessage:
-    return PostMessage(CLOCK.new_id("msg_"), actor, channel, content, idempotency_key=key)
+    return PostMessage(
+        event_id=CLOCK.new_id("evt_"),
+        message_id=CLOCK.new_id("msg_"),
+        actor_id=actor,
+        channel_id=channel,
+        content=content,
+        idempotency_key=key,
+        channel_event_id=CLOCK.new_id("evt_"),
+    )
 
 
 async def sequences(database: Database, channel: str) -> list[int]:
@@ -51,14 +60,14 @@ async def sequences(database: Database, channel: str) -> list[int]:
 async def test_a_command_that_breaks_the_transaction_harms_no_neighbour(database: Database) -> None:
     """Given one command that the database cannot even be asked about, the others of its group succeed."""
     executor = CommandExecutor(database, CLOCK)
-    poison = EditMessage("msg_\x00", "a", content="y")
+    poison = EditMessage("evt_x", "msg_\x00", "a", content="y")
     results = await asyncio.gather(
         *(executor.execute(post(f"{n}")) for n in range(5)),
         executor.execute(poison),
         *(executor.execute(post(f"{n}")) for n in range(5)),
         return_exceptions=True,
     )
-    assert sum(isinstance(result, Outcome) for result in results) == 10
+    assert sum(isinstance(result, Posted) for result in results) == 10
     assert isinstance(results[5], Exception)
     assert await sequences(database, "c") == list(range(1, 12))
 
@@ -67,11 +76,11 @@ async def test_a_rejected_command_harms_no_neighbour(database: Database) -> None
     """Given a stranger's edit in the middle of a group, only the edit is refused."""
     executor = CommandExecutor(database, CLOCK)
     first = await executor.execute(post())
-    edit = EditMessage(first.record.message.message_id, "stranger", content="y")
+    edit = EditMessage(CLOCK.new_id("evt_"), first.message.message_id, "stranger", content="y")
     results = await asyncio.gather(
         executor.execute(post()), executor.execute(edit), executor.execute(post()), return_exceptions=True
     )
-    assert [type(result) for result in results] == [Outcome, Forbidden, Outcome]
+    assert [type(result) for result in results] == [Posted, Forbidden, Posted]
 
 
 async def test_a_caller_that_leaves_changes_nothing(database: Database) -> None:
@@ -103,7 +112,7 @@ async def test_two_processes_at_once(url: str, database: Database) -> None:
         outcomes = await asyncio.gather(*(executor.execute(command) for executor, command in commands))
     finally:
         await second_database.close()
-    ids = {outcome.record.message.message_id for outcome in outcomes}
+    ids = {outcome.message.message_id for outcome in outcomes}
     assert (len(ids), sum(outcome.repeated for outcome in outcomes)) == (30, 30)
     for channel in range(5):
         assert await sequences(database, f"c{channel}") == list(range(1, 8))

@@ -1,0 +1,73 @@
+"""Who may do what: every access check of the backend, over a channel, the actor's role in it, and a message.
+
+A public channel is read by everyone, and whoever reads it may post in it. A private one does not exist
+for those outside. Authors edit their own messages; authors and owners delete; owners manage members
+and see what was deleted.
+"""
+
+from typing import Any
+
+from backend.domain.rejections import Forbidden, NotFound
+from backend.domain.state import ChannelState, MessageRecord
+from schemas.channels import Role
+from schemas.messages import Message
+
+
+def may_read(private: bool, role: Role | None) -> bool:
+    """Say whether a channel exists for someone with this role in it (None: outside)."""
+    return not private or role is not None
+
+
+def readable(private: Any, role: Any) -> Any:
+    """Return `may_read` as a condition over two SQL columns, `role` from an outer join."""
+    return ~private | role.is_not(None)
+
+
+def require_channel(channel: ChannelState | None, role: Role | None) -> ChannelState:
+    """Return the channel. Raises NotFound where there is none for the one who asks."""
+    if channel is None or not may_read(channel.private, role):
+        raise NotFound("there is no such channel")
+    return channel
+
+
+def require_message(
+    channel: ChannelState | None, record: MessageRecord | None, role: Role | None
+) -> tuple[ChannelState, MessageRecord]:
+    """Return the message, deleted or not, and its channel. Raises NotFound as `require_channel` does."""
+    if channel is None or record is None or not may_read(channel.private, role):
+        raise NotFound("there is no such message")
+    return channel, record
+
+
+def require_may_edit(message: Message, actor_id: str) -> None:
+    """Raises Forbidden for others than the author."""
+    if message.author_id != actor_id:
+        raise Forbidden("only its author may edit a message")
+
+
+def require_may_delete(message: Message, actor_id: str, role: Role | None) -> None:
+    """Raises Forbidden for others than the author and the channel's owners."""
+    if message.author_id != actor_id and role != "owner":
+        raise Forbidden("only its author or an owner of the channel may delete a message")
+
+
+def require_may_put(
+    actor_id: str, actor_role: Role | None, user_id: str, present: Role | None, wanted: Role
+) -> None:
+    """Raises Forbidden where the actor may not give the user the role; `present` is the one it has."""
+    joins = present is None and wanted == "member"
+    stays_or_steps_down = present is not None and wanted in (present, "member")
+    if actor_role == "owner" or (actor_id == user_id and (joins or stays_or_steps_down)):
+        return
+    raise Forbidden("only an owner of the channel may add others or change roles")
+
+
+def require_may_remove(actor_id: str, actor_role: Role | None, user_id: str) -> None:
+    """Raises Forbidden for others than the user itself and the channel's owners."""
+    if actor_id != user_id and actor_role != "owner":
+        raise Forbidden("only an owner of the channel may remove others")
+
+
+def sees_deleted(role: Role | None) -> bool:
+    """Say whether someone with this role may see what was deleted, in histories and at former times."""
+    return role == "owner"
