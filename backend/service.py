@@ -42,7 +42,7 @@ async def serve(
     executor = CommandExecutor(
         ports.database,
         clock,
-        gauge.require_room,
+        lambda _command: gauge.require_room(),
         lambda _shards, _events: relay.wake(),
         settings.batch_max,
     )

@@ -48,20 +48,20 @@ class _Waiting:
 class CommandExecutor:
     """Takes commands one by one and commits them in groups of at most `batch_max`; 1 means no groups.
 
-    `require_room` is called before a command is taken on and may raise Rejected; `stored` is told after
-    each commit which shards of the outbox have how many new events.
+    `admit` is called before a command is taken on and may raise Rejected; `stored` is told after each
+    commit which shards of the outbox have how many new events.
     """
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
-        require_room: Callable[[], None] = lambda: None,
+        admit: Callable[[Command], None] = lambda _command: None,
         stored: Stored = lambda _shards, _events: None,
         batch_max: int = 256,
     ) -> None:
         self._transaction = GroupTransaction(database, clock, stored)
-        self._require_room = require_room
+        self._admit = admit
         self._batch_max = batch_max
         self._committing_max = 1 if batch_max > 1 else _ALONE_AT_ONCE
         self._committing = 0
@@ -85,7 +85,7 @@ class CommandExecutor:
 
         Raises Rejected; Unavailable when it is not stored, CommitUnknown when that cannot be found out.
         """
-        self._require_room()
+        self._admit(command)
         size = _characters(command)
         if len(self._waiting) >= WAITING_MAX or self._waiting_characters + size > WAITING_MAX_CHARACTERS:
             raise Overloaded("too many writes are waiting", retry_after_s=1)

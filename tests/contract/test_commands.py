@@ -124,7 +124,7 @@ async def test_a_full_outbox_refuses_before_anything_is_stored(database: Databas
     """Given as many waiting events as are allowed, writes are refused, and `ready` says why."""
     health = Health("database", "outbox")
     gauge = OutboxGauge(database, 4, health)
-    executor = CommandExecutor(database, CLOCK, gauge.require_room)
+    executor = CommandExecutor(database, CLOCK, lambda _command: gauge.require_room())
     for _ in range(3):
         await executor.execute(post())
     assert await gauge.look() == 4
