@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from backbone.errors import Unavailable
 from schemas.topics import Topic
 
 DEPENDENCY = "eventlog"
@@ -80,6 +81,13 @@ class RecordTooLarge(Exception):
                 raise cls(f"{record.topic}, key {record.key!r}: {size} bytes of {MAX_RECORD_BYTES} allowed")
 
 
+class Fenced(Unavailable):
+    """A later producer with the same fence was opened: this one can never send again."""
+
+    def __init__(self) -> None:
+        super().__init__(DEPENDENCY, "a later producer has taken this one's place")
+
+
 @dataclass(frozen=True, slots=True)
 class TopicState:
     """A topic as it exists: `earliest` and `end` are offsets, one a partition.
@@ -105,6 +113,8 @@ class Producer(Protocol):
         """Append all and return when all are durable, per partition in the order given.
 
         Raises Unavailable (some may have been written: sending again repeats them) or RecordTooLarge.
+        One with a fence writes all or nothing, raises Fenced once another has taken its place, and after
+        any other Unavailable is of no more use: open another.
         """
 
     async def close(self) -> None:
@@ -161,8 +171,12 @@ class EventLog(Protocol):
     def full_name(self, topic: str) -> str:
         """Return the name under which the outside knows the topic: with the prefix."""
 
-    async def producer(self) -> Producer:
-        """Open a producer (idempotent, acknowledged by all replicas in sync). Raises Unavailable."""
+    async def producer(self, fence: str | None = None) -> Producer:
+        """Open a producer (idempotent, acknowledged by all replicas in sync). Raises Unavailable.
+
+        With a `fence` it takes the place of every producer opened before with the same one, in whatever
+        process: once this call has returned, readers see nothing new of those.
+        """
 
     async def consumer(self, group: str, topics: Sequence[Topic]) -> Consumer:
         """Join a group; a partition without a committed offset is read from the beginning.

@@ -11,6 +11,7 @@ two starts a compacted topic grows as its events do; what is freed in the file i
 """
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,9 +21,10 @@ import structlog
 
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY, NewRecord, RecordTooLarge, TopicPartition, TopicState
-from backbone.eventlog.embedded import groups, records
+from backbone.eventlog.embedded import fences, groups, records
 from backbone.eventlog.embedded.catalog import Catalog
 from backbone.eventlog.embedded.consumer import EmbeddedConsumer, beat_forever, new_membership
+from backbone.eventlog.embedded.fences import Fence
 from backbone.eventlog.embedded.reader import EmbeddedReader
 from backbone.eventlog.embedded.storage import Storage
 from backbone.eventlog.topic_state import differences, made
@@ -39,12 +41,18 @@ def _system_ms() -> int:
 
 
 class EmbeddedProducer:
-    """See Producer; every batch is one transaction, so it is written whole or not at all."""
+    """See Producer; every batch is one transaction, so it is written whole or not at all.
 
-    def __init__(self, storage: Storage, catalog: Catalog, now_ms: Callable[[], int]) -> None:
+    The same transaction sees to it that the fence, where there is one, is still this producer's.
+    """
+
+    def __init__(
+        self, storage: Storage, catalog: Catalog, now_ms: Callable[[], int], fence: Fence | None
+    ) -> None:
         self._storage = storage
         self._catalog = catalog
         self._now_ms = now_ms
+        self._fence = fence
 
     async def send(self, records_: Sequence[NewRecord]) -> None:
         """See Producer."""
@@ -60,10 +68,15 @@ class EmbeddedProducer:
             partitions = ids[record.topic]
             id_ = partitions[partition_of(record.ordering_key, len(partitions))]
             batches.setdefault(id_, []).append(record)
-        await self._storage.write(partial(records.append, batches=batches, now_ms=self._now_ms()))
+        await self._storage.write(partial(self._append, batches=batches))
 
     async def close(self) -> None:
         """See Producer; there is nothing to release."""
+
+    def _append(self, connection: sqlite3.Connection, batches: Mapping[int, Sequence[NewRecord]]) -> None:
+        if self._fence is not None:
+            fences.require(connection, self._fence)
+        records.append(connection, batches, self._now_ms())
 
 
 class EmbeddedEventLog:
@@ -87,10 +100,13 @@ class EmbeddedEventLog:
     def full_name(self, topic: str) -> str:
         return self._catalog.full_name(topic)
 
-    async def producer(self) -> EmbeddedProducer:
+    async def producer(self, fence: str | None = None) -> EmbeddedProducer:
         """See EventLog. Raises SetupError when the file cannot be used."""
         await self._storage.open()
-        return EmbeddedProducer(self._storage, self._catalog, self._now_ms)
+        held = None
+        if fence is not None:
+            held = await self._storage.write(partial(fences.take, name=self._catalog.full_name(fence)))
+        return EmbeddedProducer(self._storage, self._catalog, self._now_ms, held)
 
     async def consumer(self, group: str, topics: Sequence[Topic]) -> EmbeddedConsumer:
         """See EventLog."""

@@ -22,7 +22,7 @@ BUSY_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.01
 
 _APPLICATION_ID = 0x6D616572
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 # A record's number is its partition's id and its offset in one integer: the rowid, so that reading a
 # partition is one walk along the table, and appending to it needs no second index.
@@ -46,6 +46,11 @@ CREATE TABLE owners (
     group_name TEXT NOT NULL, partition_id INTEGER NOT NULL, member_id TEXT, epoch INTEGER NOT NULL,
     PRIMARY KEY (group_name, partition_id)) WITHOUT ROWID;
 """
+
+# What a file of an earlier version lacks, by the version that has it.
+_ADDED = {
+    2: "CREATE TABLE fences (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID",
+}
 
 _NEVER_USABLE = {
     sqlite3.SQLITE_CANTOPEN,
@@ -216,18 +221,18 @@ def _prepared(path: Path) -> sqlite3.Connection:
         connection.execute("BEGIN IMMEDIATE")
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if application_id == _APPLICATION_ID:
-            if version != _SCHEMA_VERSION:
-                raise SetupError(
-                    f"the event log {path} is of another version ({version}): use a new MAEARI_DATA"
-                )
-        elif connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise _setup_error(path, "it is a database of something else")
-        else:
+        if application_id != _APPLICATION_ID:
+            if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                raise _setup_error(path, "it is a database of something else")
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            version = 1
+        if not 1 <= version <= _SCHEMA_VERSION:
+            raise SetupError(f"the event log {path} is of a later version ({version}): use that one's maeari")
+        for added in range(version + 1, _SCHEMA_VERSION + 1):
+            connection.execute(_ADDED[added])
+        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.close()

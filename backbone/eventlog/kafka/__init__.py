@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from backbone.eventlog import TopicPartition, TopicState
 from backbone.eventlog.kafka.connection import Cluster
 from backbone.eventlog.kafka.consumer import KafkaConsumer
+from backbone.eventlog.kafka.fenced import FencedProducer
 from backbone.eventlog.kafka.producer import KafkaProducer
 from backbone.eventlog.kafka.reader import KafkaReader
 from backbone.eventlog.kafka.records import Names
@@ -28,14 +29,20 @@ class KafkaEventLog:
         self._names = Names(prefix)
         self._compression = compression
         self._administrator = Administrator(self._cluster, self._names)
-        self._open: set[KafkaProducer | KafkaConsumer | KafkaReader] = set()
+        self._open: set[KafkaProducer | FencedProducer | KafkaConsumer | KafkaReader] = set()
 
     def full_name(self, topic: str) -> str:
         return self._names.full(topic)
 
-    async def producer(self) -> KafkaProducer:
-        """See EventLog."""
-        producer = KafkaProducer(self._cluster, self._names, self._compression, self._open.discard)
+    async def producer(self, fence: str | None = None) -> KafkaProducer | FencedProducer:
+        """See EventLog; the fence is a transactional id, under the prefix."""
+        producer: KafkaProducer | FencedProducer
+        if fence is None:
+            producer = KafkaProducer(self._cluster, self._names, self._compression, self._open.discard)
+        else:
+            producer = FencedProducer(
+                self._cluster, self._names, self._compression, fence, self._open.discard
+            )
         await producer.open()
         self._open.add(producer)
         return producer

@@ -2,17 +2,20 @@
 
 import asyncio
 import gc
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import LeaderNotAvailableError
 
 from backbone.errors import SetupError, Unavailable
-from backbone.eventlog import EventLog, RecordTooLarge
+from backbone.eventlog import EventLog, Fenced, RecordTooLarge
 from backbone.eventlog.kafka import KafkaEventLog
+from backbone.eventlog.kafka.fenced import FencedProducer
 from backbone.eventlog.kafka.reader import KafkaReader
 from backbone.settings import KafkaSecurity, Settings
 from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE, Topic
@@ -22,6 +25,7 @@ CREATED = MESSAGES_CREATED
 
 QUESTIONS: dict[str, Callable[[EventLog], Awaitable[object]]] = {
     "producer": lambda log: log.producer(),
+    "fenced producer": lambda log: log.producer("f"),
     "consumer": lambda log: log.consumer("g", [CREATED]),
     "reader": lambda log: log.reader([CREATED]),
     "topics": lambda log: log.topics(),
@@ -127,7 +131,8 @@ async def test_a_wrong_address_is_one_line_soon(question: str, caplog: pytest.Lo
     assert not [entry.getMessage() for entry in caplog.records if entry.name == "asyncio"]
 
 
-async def test_a_silent_address_is_given_up_soon() -> None:
+@pytest.mark.parametrize("fence", [None, "f"])
+async def test_a_silent_address_is_given_up_soon(fence: str | None) -> None:
     """A server that takes the connection and never answers is Unavailable within seconds."""
     connected: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: connected.append(writer), "127.0.0.1", 0)
@@ -136,7 +141,7 @@ async def test_a_silent_address_is_given_up_soon() -> None:
     try:
         async with asyncio.timeout(12):
             with pytest.raises(Unavailable, match="no answer"):
-                await log.producer()
+                await log.producer(fence)
     finally:
         await log.close()
         for writer in connected:
@@ -165,11 +170,44 @@ async def test_a_smaller_limit_of_the_broker_is_record_too_large(site: LogSite) 
     assert texts(await read_to_end(await log.reader([CREATED]))) == ["small"]
 
 
+async def test_behind_a_fence_a_smaller_limit_keeps_the_whole_send_out(site: LogSite) -> None:
+    """What the brokers refuse for its size takes the rest of its send with it, not the producer."""
+    log = site.open()
+    await log.apply_topics([CREATED, MESSAGES_STATE], 3)
+    await configure(site, CREATED, {"max.message.bytes": "2000"})
+    producer = await log.producer("f")
+    for round_ in range(3):
+        small = [record(topic, f"{n}", f"{round_}") for topic in (CREATED, MESSAGES_STATE) for n in range(9)]
+        with pytest.raises(RecordTooLarge):
+            await producer.send([*small, record(CREATED, "k", "x" * 3_000)])
+        await producer.send(small)
+    read = texts(await read_to_end(await log.reader([CREATED, MESSAGES_STATE])))
+    assert sorted(read) == sorted(f"{n}" for n in range(3) for _ in range(18))
+
+
+async def test_an_abandoned_transaction_does_not_hold_readers_up(site: LogSite) -> None:
+    """Records of a producer that froze in its send are aborted when its successor takes the fence."""
+    log = site.open()
+    await log.apply_topics([CREATED], 1)
+    frozen = await log.producer("f")
+    assert isinstance(frozen, FencedProducer)
+    place = KafkaPartition(f"{site.settings.topic_prefix}.{CREATED.name}", 0)
+    await frozen._partitions(CREATED.name)
+    await frozen._client.add_partitions([place])
+    await frozen._append({place: frozen._packed(place, deque([record(CREATED, "k", "unfinished")]))})
+    successor = await log.producer("f")
+    await successor.send([record(CREATED, "k", "seen")])
+    with pytest.raises(Fenced):
+        await frozen._client.end(commit=True)
+    assert texts(await read_to_end(await log.reader([CREATED]))) == ["seen"]
+
+
+@pytest.mark.parametrize("fence", [None, "f"])
 @pytest.mark.parametrize("compression", ["gzip", "lz4", "zstd"])
-async def test_compressed_batches_are_read(site: LogSite, compression: str) -> None:
+async def test_compressed_batches_are_read(site: LogSite, compression: str, fence: str | None) -> None:
     """Each compression that can be set writes what every reader reads."""
     log = KafkaEventLog(servers(site), site.settings.topic_prefix, compression, KafkaSecurity())
     await log.apply_topics([MESSAGES_STATE], 1)
-    await (await log.producer()).send([record(MESSAGES_STATE, "k", "가나다" * 1_000)] * 3)
+    await (await log.producer(fence)).send([record(MESSAGES_STATE, "k", "가나다" * 1_000)] * 3)
     assert texts(await read_to_end(await site.open().reader([MESSAGES_STATE]))) == ["가나다" * 1_000] * 3
     await log.close()
