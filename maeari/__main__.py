@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from backbone.errors import SetupError
 from backbone.wiring import open_ports
-from maeari.process import embedded_only, run_service, run_work, settings_or_exit
+from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
 
 _data = click.option(
     "--data",
@@ -102,6 +103,22 @@ def rebuild(target: str, source: str, dry_run: bool, keep: bool, as_json: bool, 
 
     settings = settings_or_exit(data)
     run_work(settings, lambda: run(settings, target, source, dry_run, as_json, keep))
+
+
+@main.command()
+@_data
+@click.option("--user", "user_id", required=True, help="Whose token it is.")
+@click.option("--scope", "scopes", multiple=True, help="A scope, such as impersonate; may be repeated.")
+@click.option("--expires-in", default="24h", show_default=True, help="Seconds, or such as 15m, 1h, 7d.")
+def token(user_id: str, scopes: tuple[str, ...], expires_in: str, data: Path | None) -> None:
+    """Print a token for development, signed with MAEARI_JWT_SECRET."""
+    from backbone.clock import SystemClock  # noqa: PLC0415
+    from maeari.token import token as new_token  # noqa: PLC0415
+
+    try:
+        click.echo(new_token(settings_or_exit(data), user_id, scopes, expires_in, SystemClock()))
+    except SetupError as error:
+        fail(str(error), WRONG_SETUP)
 
 
 @main.group()

@@ -18,6 +18,7 @@ from backbone.eventlog.consumer import ConsumingLoop, Refusal
 from backbone.health import Health, keep_asking
 from backbone.relay import Relay
 from backbone.settings import Settings
+from backbone.tokens import open_verifier
 from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.mailbox import Mailbox
@@ -117,7 +118,10 @@ async def serve(
     hub = Hub()
     relay = Relay(database, eventlog, "notifications", health)
     notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake)
-    sockets = SocketServer(Mailbox(database, clock), hub, settings.allowed_origins)
+    verifier = open_verifier(settings, health)
+    sockets = SocketServer(
+        Mailbox(database, clock), hub, settings.allowed_origins, verifier=verifier, clock=clock
+    )
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(notifier.run(stop), name="consumer")

@@ -1,12 +1,14 @@
 """The WebSocket server: `/ws`, subprotocol `maeari.v1`, one session a socket.
 
 Guarantees: whoever may not connect is told by a close code (4401, 4403, 4400), not by silence; when
-the server stops, every socket is closed with 1012, and cut off when its client does not answer.
+the server stops, every socket is closed with 1012, and cut off when its client does not answer; when
+its token ends, a socket is closed with 4401.
 """
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import structlog
@@ -15,11 +17,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from notifier.handshake import PATH, Refused, check_origin, read_caller
+from backbone.clock import Clock, SystemClock
+from backbone.errors import Unavailable
+from backbone.tokens import TokenVerifier
+from notifier.handshake import PATH, Caller, Refused, check_origin, read_caller
 from notifier.hub import Hub
 from notifier.mailbox import Mailbox
 from notifier.session import Limits, Session, close
-from schemas.frames import CLOSE_RESTARTING, SUBPROTOCOL
+from schemas.frames import CLOSE_NOT_AUTHENTICATED, CLOSE_RESTARTING, SUBPROTOCOL
 
 log = structlog.get_logger()
 
@@ -28,12 +33,21 @@ class SocketServer:
     """Listens, checks who connects, and runs the sessions."""
 
     def __init__(
-        self, mailbox: Mailbox, hub: Hub, allowed_origins: Sequence[str] = (), limits: Limits | None = None
+        self,
+        mailbox: Mailbox,
+        hub: Hub,
+        allowed_origins: Sequence[str] = (),
+        limits: Limits | None = None,
+        verifier: TokenVerifier | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        """Without a verifier no token is asked for: `?user_id=` says who connects."""
         self._mailbox = mailbox
         self._hub = hub
         self._allowed_origins = allowed_origins
         self._limits = limits or Limits()
+        self._verifier = verifier
+        self._clock = clock or SystemClock()
         self._server: Server | None = None
         self._closing = False
 
@@ -66,23 +80,49 @@ class SocketServer:
         await close(connection, CLOSE_RESTARTING, "restarting: connect again and resume", self._limits)
 
     async def _serve(self, connection: ServerConnection) -> None:
-        assert connection.request is not None, "the handshake is over"
         if self._closing:
             await self._restart(connection)
             return
         try:
-            for origin in connection.request.headers.get_all("Origin"):
-                check_origin(origin, self._allowed_origins)
-            caller = read_caller(connection.request.path)
+            caller = await self._caller(connection)
         except Refused as refused:
             log.info("socket_refused", code=refused.code, reason=refused.reason)
             await close(connection, refused.code, refused.reason, self._limits)
             return
+        except Unavailable as error:
+            log.warning("socket_refused", code=CLOSE_RESTARTING, reason=str(error))
+            await close(connection, CLOSE_RESTARTING, f"{error.dependency} down, try again", self._limits)
+            return
         try:
-            await Session(connection, caller, self._mailbox, self._hub, self._limits).run()
+            with self._until_expiry(connection, caller):
+                await Session(connection, caller, self._mailbox, self._hub, self._limits).run()
         except (ConnectionClosed, TimeoutError):
             # The client went, or was too slow and was closed: both are its own affair.
             return
+
+    async def _caller(self, connection: ServerConnection) -> Caller:
+        """Return who connects. Raises Refused, Unavailable."""
+        assert connection.request is not None, "the handshake is over"
+        headers = connection.request.headers
+        for origin in headers.get_all("Origin"):
+            check_origin(origin, self._allowed_origins)
+        return await read_caller(connection.request.path, headers, self._verifier)
+
+    @contextmanager
+    def _until_expiry(self, connection: ServerConnection, caller: Caller) -> Iterator[None]:
+        """Close the socket when the caller's token ends, unless the block ends before."""
+        if caller.expires_at_ms is None:
+            yield
+            return
+        closing = asyncio.create_task(self._close_at(caller.expires_at_ms, connection))
+        try:
+            yield
+        finally:
+            closing.cancel()
+
+    async def _close_at(self, moment_ms: int, connection: ServerConnection) -> None:
+        await asyncio.sleep((moment_ms - self._clock.now_ms()) / 1000)
+        await close(connection, CLOSE_NOT_AUTHENTICATED, "the token has expired", self._limits)
 
 
 def _only_our_path(connection: ServerConnection, request: Request) -> Response | None:

@@ -17,6 +17,8 @@ from backbone.origins import LOOPBACK_ORIGIN, allowed_origin, names_this_machine
 from backbone.probes import probe
 from backbone.search import SearchIndex
 from backbone.settings import Settings
+from backbone.tokens import open_verifier
+from backend.api.identity import authentication
 from backend.api.messages import WriteSide, delete_message, edit_message, post_message, read_message
 from backend.api.problems import EXCEPTION_HANDLERS
 from backend.api.search import ReadSide, search_messages
@@ -30,6 +32,7 @@ _EXPOSED_HEADERS = [
     "ETag",
     "Link",
     "Retry-After",
+    "WWW-Authenticate",
     "Consistency-Token",
     "Search-Complete",
     "Total-Count",
@@ -44,7 +47,7 @@ def create_app(
     health: Health,
     settings: Settings,
 ) -> Litestar:
-    """Return the app over ports that are open; it starts and stops none of them."""
+    """Return the app over ports that are open; it starts and stops none of them. Raises SetupError."""
 
     @get(["/health/live", "/health/ready", "/metrics"], include_in_schema=False, sync_to_thread=False)
     def probes(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -63,6 +66,7 @@ def create_app(
         dependencies={name: _given(value) for name, value in values.items()},
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=_page_check(settings),
+        guards=[authentication(open_verifier(settings, health))],
         cors_config=_cors(settings.allowed_origins),
         request_max_body_size=BODY_MAX_BYTES,
         openapi_config=OpenAPIConfig(

@@ -1,14 +1,42 @@
-"""Who acts: with authentication off, the body's `author_id` or the header `X-User-Id` says so."""
+"""Who acts: with MAEARI_AUTH=jwt the token's subject, with `off` whoever the request names.
 
+Guarantees: every route asks for a token unless it is listed here; a route that is not authenticated has
+no reader and no actor: asking for one is a fault, never an open door.
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 
+from backbone.tokens import Identity, TokenVerifier, bearer_token
 from backend.domain.rejections import Forbidden, Invalid, Unauthenticated
 from schemas.messages import Identifier
 
 HEADER = "X-User-Id"
+# What answers without a token: probes and the description of the API.
+_OPEN_PATHS = ("/health/live", "/health/ready", "/metrics", "/schema")
+_OPEN_BELOW = "/schema/"
+_IDENTITY = "identity"
+
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
+
+
+def authentication(verifier: TokenVerifier | None) -> Guard:
+    """Return the guard of all routes: it finds out once per request whose token came; None asks for none."""
+
+    async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        path, method = connection.scope["path"], connection.scope.get("method")
+        if verifier is None:
+            connection.scope["state"][_IDENTITY] = None
+        elif method != "OPTIONS" and path not in _OPEN_PATHS and not path.startswith(_OPEN_BELOW):
+            token = bearer_token(connection.headers.getall("Authorization", []))
+            connection.scope["state"][_IDENTITY] = await verifier.verify(token)
+
+    return authenticate
 
 
 def header_text(value: str) -> str:
@@ -17,7 +45,47 @@ def header_text(value: str) -> str:
 
 
 def reader_of(request: Request[Any, Any, Any]) -> str | None:
-    """Return who reads; None sees what is public. Raises Invalid for an id that cannot be one."""
+    """Return who reads; None sees what is public.
+
+    Raises Invalid for an id that cannot be one, Forbidden when the token is not for that user.
+    """
+    named = _named_by_header(request)
+    identity = _identity_of(request)
+    return named if identity is None else _acting_as(identity, named)
+
+
+def actor_of(request: Request[Any, Any, Any], author_id: str | None = None) -> str:
+    """Return who changes something.
+
+    Raises Unauthenticated when nobody is named, Forbidden when two are, or one that the token is not for.
+    """
+    header = _named_by_header(request)
+    if header is not None and author_id is not None and header != author_id:
+        raise Forbidden(f"author_id and {HEADER} name different users")
+    named = author_id if author_id is not None else header
+    identity = _identity_of(request)
+    if identity is not None:
+        return _acting_as(identity, named)
+    if named is None:
+        raise Unauthenticated(f"say who acts: author_id in the body, or the header {HEADER}")
+    return named
+
+
+def _acting_as(identity: Identity, named: str | None) -> str:
+    if named is None:
+        return identity.user_id
+    if not identity.may_act_for(named):
+        raise Forbidden("the token is not for this user; to act for others takes the scope impersonate")
+    return named
+
+
+def _identity_of(request: Request[Any, Any, Any]) -> Identity | None:
+    """Return whose token came with the request; None where none is asked for."""
+    identity: Identity | None = request.scope["state"][_IDENTITY]
+    return identity
+
+
+def _named_by_header(request: Request[Any, Any, Any]) -> str | None:
     value = request.headers.get(HEADER)
     if value is None:
         return None
@@ -27,14 +95,3 @@ def reader_of(request: Request[Any, Any, Any]) -> str | None:
         raise Invalid(
             HEADER, "not a user id: 1 to 128 characters in UTF-8, no control characters or `/`"
         ) from None
-
-
-def actor_of(request: Request[Any, Any, Any], author_id: str | None = None) -> str:
-    """Return who changes something. Raises Unauthenticated, or Forbidden when body and header differ."""
-    header = reader_of(request)
-    if header is not None and author_id is not None and header != author_id:
-        raise Forbidden(f"author_id and {HEADER} name different users")
-    actor = author_id if author_id is not None else header
-    if actor is None:
-        raise Unauthenticated(f"say who acts: author_id in the body, or the header {HEADER}")
-    return actor

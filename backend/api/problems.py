@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from backbone.errors import Unavailable
 from backbone.search import CursorExpired, CursorInvalid, QueryRefused
+from backbone.tokens import TokenMissing, TokenRefused
 from backend.domain.rejections import (
     Conflict,
     Forbidden,
@@ -74,6 +75,14 @@ def rejected(_request: Request[Any, Any, Any], error: Rejected) -> Response[Prob
         return bad_input(FieldError(error.field, error.message))
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
     return _answer(status, slug, str(error), headers=headers)
+
+
+def token_refused(_request: Request[Any, Any, Any], error: TokenRefused) -> Response[Problem]:
+    """Answer that the token proves nothing, or that there is none, as RFC 6750 has it."""
+    challenge = 'Bearer realm="maeari"'
+    if not isinstance(error, TokenMissing):
+        challenge += f', error="invalid_token", error_description="{error}"'
+    return _answer(401, "unauthenticated", str(error), headers={"WWW-Authenticate": challenge})
 
 
 def unavailable(_request: Request[Any, Any, Any], error: Unavailable) -> Response[Problem]:
@@ -201,6 +210,7 @@ def _decoding_detail(error: BaseException) -> str:
 
 EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     Rejected: rejected,
+    TokenRefused: token_refused,
     Unavailable: unavailable,
     CursorExpired: cursor_expired,
     CursorInvalid: cursor_invalid,

@@ -1,7 +1,7 @@
 """Nodes that serve sockets, and clients that talk to them, for tests."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.http import bind
+from backbone.tokens import TokenVerifier
 from notifier.hub import Hub
 from notifier.mailbox import Mailbox
 from notifier.session import Limits
@@ -90,6 +91,7 @@ class Node:
         query: str | None = None,
         path: str = "/ws",
         origin: str | None = None,
+        headers: Mapping[str, str] | None = None,
         subprotocols: tuple[str, ...] = (SUBPROTOCOL,),
     ) -> AsyncIterator[Client]:
         """Connect as a user; `query` stands for the whole query when given."""
@@ -99,7 +101,7 @@ class Node:
         async with connect(
             f"ws://127.0.0.1:{self.port}{path}?{query}",
             subprotocols=[Subprotocol(each) for each in subprotocols] or None,
-            additional_headers={} if origin is None else {"Origin": origin},
+            additional_headers={**(headers or {}), **({} if origin is None else {"Origin": origin})},
             proxy=None,
         ) as socket:
             yield Client(socket)
@@ -107,11 +109,15 @@ class Node:
 
 @asynccontextmanager
 async def node(
-    database: Database, *, mailbox: Mailbox | None = None, limits: Limits | None = None
+    database: Database,
+    *,
+    mailbox: Mailbox | None = None,
+    limits: Limits | None = None,
+    verifier: TokenVerifier | None = None,
 ) -> AsyncIterator[Node]:
     """Serve sockets on a free port."""
     hub = Hub()
-    server = SocketServer(mailbox or Mailbox(database, SystemClock()), hub, limits=limits)
+    server = SocketServer(mailbox or Mailbox(database, SystemClock()), hub, limits=limits, verifier=verifier)
     with bind("127.0.0.1", 0, "MAEARI_WEBSOCKET_PORT") as listener:
         await server.start(listener)
         try:
