@@ -1,117 +1,87 @@
 """Many rows as one parameter: a batch is read or written by one statement, however many rows it has.
 
 On PostgreSQL the columns travel as arrays and are unnested, on SQLite the rows as JSON. The text of a
-statement does not depend on the number of rows, so that it is prepared once.
+statement does not depend on the number of rows: it is made once and prepared once. These statements
+pass SQLAlchemy's compiler by, whose work for each of them would cost more than the database's.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    Column,
-    FromClause,
-    Select,
-    Table,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    select,
-    true,
-)
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Boolean, Column, CursorResult, Integer, Table, Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Row = Sequence[Any]
 
+# The type of an array's elements; Integer covers its subclass for 64 bits.
+_POSTGRES_TYPES: tuple[tuple[type[Any], str], ...] = (
+    (Text, "text"),
+    (Boolean, "boolean"),
+    (Integer, "bigint"),
+)
 
-def table_of(
-    connection: AsyncConnection, name: str, columns: Sequence[Column[Any]], rows: Collection[Row]
-) -> FromClause:
-    """Return a table `name` of the given rows, in their order, with columns named and typed as `columns`.
+# What statements may say of either database, beside `{given}`.
+_POSTGRES_WORDS = {"by_code_point": 'COLLATE "C"', "lock": "FOR NO KEY UPDATE OF"}
+_SQLITE_WORDS = {"by_code_point": "", "lock": "-- the only writer; of"}
 
-    It has one column more, `row_number`, which counts the rows.
+
+class RowsStatement:
+    """A statement over a table `given` of rows with the named, typed columns, and `row_number` beside them.
+
+    Its SQL says `{given}` where that table stands, `{by_code_point}` behind a column to sort by, and
+    `{lock} TABLE` as its last words to lock what it reads.
     """
-    if connection.dialect.name == "postgresql":
-        arrays = [
-            bindparam(
-                f"{name}_{column.name}", [row[place] for row in rows], type_=ARRAY(column.type), unique=True
-            )
-            for place, column in enumerate(columns)
-        ]
-        return (
-            func.unnest(*arrays)
-            .table_valued(
-                *(Column(column.name, column.type) for column in columns),
-                with_ordinality="row_number",
-                name=name,
-                joins_implicitly=True,
-            )
-            .render_derived()
-        )
-    items = func.json_each(
-        bindparam(f"{name}_rows", json.dumps([list(row) for row in rows]), unique=True)
-    ).table_valued("key", "value")
-    values = (
-        func.json_extract(items.c.value, literal_column(f"'$[{place}]'"), type_=column.type).label(
-            column.name
-        )
-        for place, column in enumerate(columns)
-    )
-    return select(*values, items.c.key.label("row_number")).subquery(name)
+
+    def __init__(self, columns: Sequence[Column[Any]], sql: str) -> None:
+        self._postgres = sql.format(given=_unnested(columns), **_POSTGRES_WORDS)
+        self._sqlite = sql.format(given=_of_json(columns), **_SQLITE_WORDS)
+
+    async def execute(self, connection: AsyncConnection, rows: Collection[Row]) -> CursorResult[Any]:
+        """Run it over the rows, of which there is one at least."""
+        if connection.dialect.name == "postgresql":
+            return await connection.exec_driver_sql(self._postgres, tuple(map(list, zip(*rows, strict=True))))
+        return await connection.exec_driver_sql(self._sqlite, (json.dumps(list(rows)),))
 
 
-def one_of(connection: AsyncConnection, column: Column[Any], values: Iterable[Any]) -> Any:
-    """Return the condition that the column has one of the values."""
-    rows = [(value,) for value in values]
-    given = table_of(connection, f"given_{column.name}", [column], rows)
-    return column.in_(select(given.c[column.name]))
-
-
-async def insert_rows(
-    connection: AsyncConnection, table: Table, columns: Sequence[Column[Any]], rows: Collection[Row]
-) -> None:
-    """Insert the rows in their order, by one statement. Raises IntegrityError for one that is there."""
-    if rows:
-        await connection.execute(_insert(connection, table, columns, rows))
-
-
-async def upsert_rows(
-    connection: AsyncConnection,
+def insert_rows(
     table: Table,
     columns: Sequence[Column[Any]],
-    rows: Collection[Row],
-    changing: Sequence[Column[Any]],
+    changing: Sequence[Column[Any]] = (),
     rising: Sequence[Column[Any]] = (),
-) -> None:
-    """Insert the rows by one statement; where the primary key is there, set the `changing` columns.
+) -> RowsStatement:
+    """Return the statement that inserts rows, in their order.
 
-    `rising` columns are set only where that raises them.
+    Where the primary key is there, it sets the `changing` columns, and the `rising` ones where that
+    raises them; with neither it raises IntegrityError.
     """
-    if not rows:
-        return
-    statement = _insert(connection, table, columns, rows)
-    set_ = {column.name: statement.excluded[column.name] for column in changing}
-    for column in rising:
-        given = statement.excluded[column.name]
-        set_[column.name] = case((given > column, given), else_=column)
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=set_)
-    )
-
-
-def _insert(
-    connection: AsyncConnection, table: Table, columns: Sequence[Column[Any]], rows: Collection[Row]
-) -> PostgresInsert | SqliteInsert:
-    given = table_of(connection, "given", columns, rows)
+    names = ", ".join(column.name for column in columns)
     # SQLite reads ON CONFLICT behind a SELECT right only when that has a WHERE.
-    source: Select[Any] = (
-        select(*(given.c[column.name] for column in columns)).where(true()).order_by(given.c.row_number)
+    sql = f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {{given}} WHERE true ORDER BY row_number"
+    changes = [f"{column.name} = excluded.{column.name}" for column in changing]
+    for column in rising:
+        given = f"excluded.{column.name}"
+        changes.append(f"{column.name} = CASE WHEN {given} > {column} THEN {given} ELSE {column} END")
+    if changes:
+        key = ", ".join(column.name for column in table.primary_key.columns)
+        sql += f" ON CONFLICT ({key}) DO UPDATE SET {', '.join(changes)}"
+    return RowsStatement(columns, sql)
+
+
+def _unnested(columns: Sequence[Column[Any]]) -> str:
+    arrays = ", ".join(
+        f"CAST(${number} AS {_postgres_type(column)}[])" for number, column in enumerate(columns, 1)
     )
-    insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    return insert(table).from_select([column.name for column in columns], source)
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    return f"unnest({arrays}) WITH ORDINALITY AS given({names}, row_number)"
+
+
+def _of_json(columns: Sequence[Column[Any]]) -> str:
+    values = ", ".join(
+        f"json_extract(value, '$[{place}]') AS \"{column.name}\"" for place, column in enumerate(columns)
+    )
+    return f"(SELECT {values}, key AS row_number FROM json_each(?)) AS given"
+
+
+def _postgres_type(column: Column[Any]) -> str:
+    return next(name for kind, name in _POSTGRES_TYPES if isinstance(column.type, kind))

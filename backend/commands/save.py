@@ -1,11 +1,11 @@
 """Writes what a group decided: one statement a table, however many commands there were."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Column, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.database.rows import insert_rows, table_of, upsert_rows
+from backbone.database.rows import RowsStatement, insert_rows
 from backbone.database.tables import (
     channel_members,
     channel_reads,
@@ -20,29 +20,40 @@ from backend.commands.group import Group
 from backend.rows import CHANNEL_COLUMNS, MESSAGE_COLUMNS, channel_to_row, message_to_row
 from schemas.events import MessageCreated, MessagesEvent, StreamEvent, encode, event_type
 
-_EVENT_COLUMNS = (
-    message_events.c.channel_id,
-    message_events.c.sequence,
-    message_events.c.event_id,
-    message_events.c.event_type,
-    message_events.c.message_id,
-    message_events.c.timestamp,
-    message_events.c.body,
+_INSERT_CHANNELS = insert_rows(channels, CHANNEL_COLUMNS)
+_NUMBER_CHANNELS = RowsStatement(
+    [channels.c.channel_id, channels.c.last_sequence, channels.c.last_event_at],
+    "UPDATE channels SET last_sequence = given.last_sequence, last_event_at = given.last_event_at"
+    " FROM {given} WHERE channels.channel_id = given.channel_id",
 )
+_UPSERT_MEMBERS = insert_rows(
+    channel_members, tuple(channel_members.c), [channel_members.c.role, channel_members.c.version]
+)
+_DELETE_MEMBERS = RowsStatement(
+    [channel_members.c.channel_id, channel_members.c.user_id],
+    "DELETE FROM channel_members WHERE (channel_id, user_id) IN (SELECT channel_id, user_id FROM {given})",
+)
+_UPSERT_MESSAGES = insert_rows(
+    messages,
+    MESSAGE_COLUMNS,
+    [
+        messages.c.content,
+        messages.c.mentions,
+        messages.c.attachments,
+        messages.c.version,
+        messages.c.updated_at,
+        messages.c.deleted_at,
+        messages.c.deleted_by,
+    ],
+)
+_INSERT_EVENTS = insert_rows(message_events, tuple(message_events.c))
+_INSERT_KEYS = insert_rows(idempotency_keys, tuple(idempotency_keys.c))
 _OUTBOX_COLUMNS = tuple(column for column in outbox.c if column is not outbox.c.position)
-_KEY_COLUMNS = tuple(idempotency_keys.c)
-_MEMBER_COLUMNS = tuple(channel_members.c)
-_READ_COLUMNS = tuple(channel_reads.c)
-_CHANGING_OF_CHANNEL = (channels.c.last_sequence, channels.c.last_event_at)
-_CHANGING_OF_MESSAGE = (
-    messages.c.content,
-    messages.c.mentions,
-    messages.c.attachments,
-    messages.c.version,
-    messages.c.updated_at,
-    messages.c.deleted_at,
-    messages.c.deleted_by,
-)
+_SHARD = _OUTBOX_COLUMNS.index(outbox.c.shard)
+_INSERT_OUTBOX = insert_rows(outbox, _OUTBOX_COLUMNS)
+_RAISE_READ_MARKS = insert_rows(channel_reads, tuple(channel_reads.c), rising=[channel_reads.c.sequence])
+
+Rows = list[tuple[Any, ...]]
 
 
 async def save(connection: AsyncConnection, group: Group, shards: int) -> frozenset[int]:
@@ -50,99 +61,57 @@ async def save(connection: AsyncConnection, group: Group, shards: int) -> frozen
 
     Raises IntegrityError when another process was first.
     """
-    written: frozenset[int] = frozenset()
-    if group.events:
-        await _save_channels(connection, group)
-        await _save_members(connection, group)
-        written = await _save_events(connection, group.events, shards)
-        records = [group.messages[message_id] for message_id in sorted(group.touched_messages)]
-        await upsert_rows(
-            connection,
-            messages,
-            MESSAGE_COLUMNS,
-            [message_to_row(record) for record in records],
-            _CHANGING_OF_MESSAGE,
-        )
-        await insert_rows(connection, idempotency_keys, _KEY_COLUMNS, _key_rows(group.events))
-    await _save_read_marks(connection, group)
-    return written
+    event_rows, outbox_rows = _rows_of_events(group.events, shards)
+    for statement, rows in (
+        (_INSERT_CHANNELS, [channel_to_row(group.channels[each]) for each in sorted(group.made_channels)]),
+        (_NUMBER_CHANNELS, _numbers(group)),
+        (_UPSERT_MEMBERS, _present_members(group)),
+        (_DELETE_MEMBERS, sorted(group.touched_members - group.members.keys())),
+        (_INSERT_EVENTS, event_rows),
+        (_INSERT_OUTBOX, outbox_rows),
+        (_UPSERT_MESSAGES, [message_to_row(group.messages[each]) for each in sorted(group.touched_messages)]),
+        (_INSERT_KEYS, _key_rows(group.events)),
+        (_RAISE_READ_MARKS, [(*key, sequence) for key, sequence in sorted(group.read_marks.items())]),
+    ):
+        if rows:
+            await statement.execute(connection, rows)
+    return frozenset(int(row[_SHARD]) for row in outbox_rows)
 
 
-async def _save_channels(connection: AsyncConnection, group: Group) -> None:
-    """Write new channels, then what events changed of the others, which are locked."""
-    made = [channel_to_row(group.channels[channel_id]) for channel_id in sorted(group.made_channels)]
-    await insert_rows(connection, channels, CHANNEL_COLUMNS, made)
-    changed = sorted({event.payload.channel_id for event in group.events} - group.made_channels)
-    if not changed:
-        return
-    key = channels.c.channel_id
-    rows = [
-        (channel_id, group.channels[channel_id].last_sequence, group.channels[channel_id].last_event_at)
-        for channel_id in changed
+def _numbers(group: Group) -> Rows:
+    """Return what events changed of the channels that were there, which are locked."""
+    changed = {event.payload.channel_id for event in group.events} - group.made_channels
+    return [
+        (each, group.channels[each].last_sequence, group.channels[each].last_event_at)
+        for each in sorted(changed)
     ]
-    given = table_of(connection, "given", [key, *_CHANGING_OF_CHANNEL], rows)
-    await connection.execute(
-        channels.update()
-        .where(key == given.c.channel_id)
-        .values(last_sequence=given.c.last_sequence, last_event_at=given.c.last_event_at)
-    )
 
 
-async def _save_members(connection: AsyncConnection, group: Group) -> None:
-    present = [
+def _present_members(group: Group) -> Rows:
+    return [
         (*key, member.role, member.version)
         for key in sorted(group.touched_members)
         if (member := group.members.get(key)) is not None
     ]
-    changing: tuple[Column[str], Column[int]] = (channel_members.c.role, channel_members.c.version)
-    await upsert_rows(connection, channel_members, _MEMBER_COLUMNS, present, changing)
-    gone = sorted(group.touched_members - group.members.keys())
-    if gone:
-        columns = channel_members.c
-        given = table_of(connection, "given", [columns.channel_id, columns.user_id], gone)
-        same = (given.c.channel_id == columns.channel_id) & (given.c.user_id == columns.user_id)
-        await connection.execute(
-            delete(channel_members).where(select(1).select_from(given).where(same).exists())
-        )
 
 
-async def _save_events(
-    connection: AsyncConnection, events: Sequence[StreamEvent], shards: int
-) -> frozenset[int]:
-    event_rows: list[tuple[object, ...]] = []
-    outbox_rows: list[tuple[object, ...]] = []
-    written: set[int] = set()
+def _rows_of_events(events: Sequence[StreamEvent], shards: int) -> tuple[Rows, Rows]:
+    event_rows: Rows = []
+    outbox_rows: Rows = []
     for event in events:
         body = encode(event).decode()
         channel_id = event.payload.channel_id
         message_id = event.payload.message_id if isinstance(event, MessagesEvent) else None
+        kind = event_type(event)
         event_rows.append(
-            (
-                channel_id,
-                event.sequence,
-                event.event_id,
-                event_type(event),
-                message_id,
-                event.timestamp,
-                body,
-            )
+            (channel_id, event.sequence, event.event_id, kind, message_id, event.timestamp, body)
         )
         row = outbox_row("messages", shards, channel_id, event, body)
         outbox_rows.append(tuple(row[column.name] for column in _OUTBOX_COLUMNS))
-        written.add(row["shard"])
-    await insert_rows(connection, message_events, _EVENT_COLUMNS, event_rows)
-    await insert_rows(connection, outbox, _OUTBOX_COLUMNS, outbox_rows)
-    return frozenset(written)
+    return event_rows, outbox_rows
 
 
-async def _save_read_marks(connection: AsyncConnection, group: Group) -> None:
-    if not group.read_marks:
-        return
-    rows = [(*key, sequence) for key, sequence in sorted(group.read_marks.items())]
-    await upsert_rows(connection, channel_reads, _READ_COLUMNS, rows, [], rising=[channel_reads.c.sequence])
-
-
-def _key_rows(events: Sequence[StreamEvent]) -> list[tuple[object, ...]]:
+def _key_rows(events: Sequence[StreamEvent]) -> Rows:
     # Sorted, so that two processes that use the same keys wait for each other in one order.
     return sorted(
         (
