@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
 from backbone.database.tables import inbox, inbox_counters, outbox
+from backbone.mailbox import NOTIFICATION, RETRACTED
 from backbone.outbox import outbox_row
 from notifier.metrics import ENTRIES_WRITTEN
 from schemas.clock import format_ms
@@ -21,7 +22,6 @@ from schemas.events import NotificationRetracted, NotificationSent
 from schemas.notifications import MENTION_TITLE, Notification, NotificationData, Reason
 
 REASON: Reason = "mention"
-NOTIFICATION, RETRACTED = "notification", "retracted"
 
 
 @dataclass(frozen=True, slots=True)

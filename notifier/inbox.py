@@ -23,8 +23,9 @@ from backbone.database.tables import (
     inbox_counters,
     notified_messages,
 )
+from backbone.mailbox import NOTIFICATION
 from backbone.outbox import shards_of
-from notifier.changes import NOTIFICATION, REASON, Changes, Counter, Stored
+from notifier.changes import REASON, Changes, Counter, Stored
 from notifier.projection import Audience, Decision, Known, Mentioning, decide
 from schemas.events import MessagesEvent, encode
 from schemas.notifications import NotificationData

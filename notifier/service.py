@@ -16,12 +16,12 @@ from backbone.errors import Poison
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.consumer import ConsumingLoop, Refusal
 from backbone.health import Health, keep_asking
+from backbone.mailbox import Mailbox
 from backbone.relay import Relay
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
 from notifier.hub import Hub
 from notifier.inbox import Inbox
-from notifier.mailbox import Mailbox
 from notifier.sockets import SocketServer
 from notifier.tail import Tail
 from schemas.events import MessageDeleted, MessagesEvent, decode_message_event

@@ -15,9 +15,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 from backbone.errors import Unavailable
+from backbone.mailbox import Mailbox, Standing
 from notifier.handshake import Caller
 from notifier.hub import Hub
-from notifier.mailbox import Mailbox, Standing
 from notifier.metrics import ACKS, FRAMES_SENT, SOCKETS_CLOSED, SOCKETS_OPEN
 from schemas.events import encode
 from schemas.frames import (

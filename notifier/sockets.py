@@ -19,10 +19,10 @@ from websockets.typing import Subprotocol
 
 from backbone.clock import Clock, SystemClock
 from backbone.errors import Unavailable
+from backbone.mailbox import Mailbox
 from backbone.tokens import TokenVerifier
 from notifier.handshake import PATH, Caller, Refused, check_origin, read_caller
 from notifier.hub import Hub
-from notifier.mailbox import Mailbox
 from notifier.session import Limits, Session, close
 from schemas.frames import CLOSE_NOT_AUTHENTICATED, CLOSE_RESTARTING, SUBPROTOCOL
 

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.database.tables import inbox, inbox_counters
+from backbone.mailbox import Mailbox
 from backbone.settings import Settings
 from notifier.inbox import Inbox
-from notifier.mailbox import Mailbox
 from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent
 from schemas.messages import MENTION_CHANNEL
 from tests.conftest import ADAPTERS

@@ -14,9 +14,9 @@ from backbone.database.engine import Database
 from backbone.database.migrations import migrate
 from backbone.errors import SetupError, Unavailable
 from backbone.http import bind
+from backbone.mailbox import EntryFrame, Mailbox, Standing
 from notifier.handshake import Refused, check_origin
 from notifier.inbox import Inbox
-from notifier.mailbox import EntryFrame, Mailbox, Standing
 from notifier.session import Limits
 from schemas.frames import SUBPROTOCOL, Ack, ErrorFrame, Hello, NotificationFrame, Read, Subscribe
 from tests.support.messaging import Talk

@@ -12,9 +12,9 @@ from websockets.typing import Subprotocol
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.http import bind
+from backbone.mailbox import Mailbox
 from backbone.tokens import TokenVerifier
 from notifier.hub import Hub
-from notifier.mailbox import Mailbox
 from notifier.session import Limits
 from notifier.sockets import SocketServer
 from schemas.events import encode

@@ -1,4 +1,4 @@
-"""One user's inbox as the sockets read it: where it stands, what follows a number, what was read."""
+"""One user's inbox as sockets and routes read it: where it stands, what lies where in it, what was read."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.database.tables import inbox, inbox_counters
-from notifier.changes import NOTIFICATION
 from schemas.clock import format_ms
 from schemas.frames import NotificationFrame, Retracted
 from schemas.notifications import Notification, NotificationData
 
 EntryFrame = NotificationFrame | Retracted
+
+# The kinds of entries.
+NOTIFICATION, RETRACTED = "notification", "retracted"
 
 
 @dataclass(frozen=True, slots=True)
