@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import structlog
 
@@ -15,8 +16,9 @@ from backbone.startup import check_topics
 from backbone.wiring import Ports
 from backend import outbox_gauge
 from backend.api.app import create_app
-from backend.api.stopping import answering_when_stopped
 from backend.commands.executor import CommandExecutor
+from backend.domain.commands import Command
+from backend.limits import WriteLimit
 from backend.outbox_gauge import OutboxGauge
 from schemas.topics import ALL_TOPICS
 
@@ -39,22 +41,33 @@ async def serve(
     """Serve until `stop` is set; what was taken on is answered first."""
     relay = Relay(ports.database, ports.eventlog, "messages", health)
     gauge = OutboxGauge(ports.database, settings.outbox_max, health)
+    limit = WriteLimit(settings.write_rate, settings.write_burst)
     executor = CommandExecutor(
         ports.database,
         clock,
-        lambda _command: gauge.require_room(),
+        _admission(gauge, limit),
         lambda _shards, _events: relay.wake(),
         settings.batch_max,
     )
-    app = create_app(executor, ports.database, ports.search, clock, health, settings)
+    app = create_app(executor, ports.database, ports.search, clock, health, settings, limit)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
         # The look at the outbox is the question that the database must answer.
         tasks.create_task(keep_asking(health, "database", gauge.look, 1.0, stop), name="outbox")
         tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search")
         tasks.create_task(keep_asking(health, "eventlog", ports.eventlog.topics, 5.0, stop), name="log")
-        tasks.create_task(serve_http(answering_when_stopped(app), listener, stop), name="api")
+        tasks.create_task(serve_http(app, listener, stop), name="api")
     await executor.close()
+
+
+def _admission(gauge: OutboxGauge, limit: WriteLimit) -> Callable[[Command], None]:
+    """Return what a command passes before it is taken on; only one that there is room for is counted."""
+
+    def admit(command: Command) -> None:
+        gauge.require_room()
+        limit.take(command.actor_id)
+
+    return admit
 
 
 async def check(ports: Ports) -> None:

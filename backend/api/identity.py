@@ -4,7 +4,7 @@ Guarantees: every route asks for a token unless it is listed here; a route that 
 no reader and no actor: asking for one is a fault, never an open door.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ HEADER = "X-User-Id"
 _OPEN_PATHS = ("/health/live", "/health/ready", "/metrics", "/schema")
 _OPEN_BELOW = "/schema/"
 _IDENTITY = "identity"
+_ACTOR = "actor"
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
@@ -65,10 +66,17 @@ def actor_of(request: Request[Any, Any, Any], author_id: str | None = None) -> s
     named = author_id if author_id is not None else header
     identity = _identity_of(request)
     if identity is not None:
-        return _acting_as(identity, named)
+        named = _acting_as(identity, named)
     if named is None:
         raise Unauthenticated(f"say who acts: author_id in the body, or the header {HEADER}")
+    request.scope["state"][_ACTOR] = named
     return named
+
+
+def noted_actor(scope: MutableMapping[str, Any]) -> str | None:
+    """Return whom `actor_of` found in this request; None when it was not asked, or refused."""
+    actor: str | None = scope["state"].get(_ACTOR)
+    return actor
 
 
 def _acting_as(identity: Identity, named: str | None) -> str:

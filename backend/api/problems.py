@@ -22,6 +22,7 @@ from backend.domain.rejections import (
     KeyReused,
     NotFound,
     Overloaded,
+    RateLimited,
     Rejected,
     Stale,
     TooLarge,
@@ -65,6 +66,7 @@ _STATUS_OF_REJECTION: Mapping[type[Rejected], tuple[int, str]] = {
     TooLarge: (413, "too-large"),
     Invalid: (400, "bad-input"),
     Overloaded: (503, "overloaded"),
+    RateLimited: (429, "rate-limited"),
 }
 
 
@@ -73,7 +75,9 @@ def rejected(_request: Request[Any, Any, Any], error: Rejected) -> Response[Prob
     status, slug = _STATUS_OF_REJECTION[type(error)]
     if isinstance(error, Invalid):
         return bad_input(FieldError(error.field, error.message))
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+    headers = {}
+    if isinstance(error, Overloaded | RateLimited):
+        headers["Retry-After"] = str(error.retry_after_s)
     return _answer(status, slug, str(error), headers=headers)
 
 

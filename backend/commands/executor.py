@@ -85,10 +85,10 @@ class CommandExecutor:
 
         Raises Rejected; Unavailable when it is not stored, CommitUnknown when that cannot be found out.
         """
-        self._admit(command)
         size = _characters(command)
         if len(self._waiting) >= WAITING_MAX or self._waiting_characters + size > WAITING_MAX_CHARACTERS:
             raise Overloaded("too many writes are waiting", retry_after_s=1)
+        self._admit(command)
         waiting = _Waiting(command, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._waiting_characters += size

@@ -17,6 +17,7 @@ from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from backend.api.app import create_app
 from backend.commands.executor import CommandExecutor
+from backend.limits import WriteLimit
 from schemas.topics import ALL_TOPICS, Topic
 from tests.support.eventlog import read_all
 
@@ -60,9 +61,10 @@ async def running_backend(settings: Settings) -> AsyncIterator[Backend]:
     async with open_ports(settings) as ports:
         await migrate(ports.database)
         clock = SystemClock()
-        executor = CommandExecutor(ports.database, clock)
+        limit = WriteLimit(settings.write_rate, settings.write_burst)
+        executor = CommandExecutor(ports.database, clock, lambda command: limit.take(command.actor_id))
         health = Health("database")
-        app = create_app(executor, ports.database, ports.search, clock, health, settings)
+        app = create_app(executor, ports.database, ports.search, clock, health, settings, limit)
         transport = httpx.ASGITransport(app=cast(Any, app), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield Backend(ports, executor, client, health)

@@ -1,0 +1,67 @@
+"""What each request passes before its route is asked: whose page sends it, and what its body claims to be."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from litestar import Request
+from litestar.exceptions import HTTPException
+
+from backbone.origins import allowed_origin, names_this_machine
+from backbone.settings import Settings
+from backend.api.identity import noted_actor
+from backend.domain.rejections import Forbidden
+from backend.limits import WriteLimit
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def checks(settings: Settings) -> Callable[[Request[Any, Any, Any]], None]:
+    """Return what every request passes before its body is read."""
+
+    def check(request: Request[Any, Any, Any]) -> None:
+        _check_page(request, settings)
+        if request.method not in _READING:
+            _check_content_type(request)
+
+    return check
+
+
+def _check_page(request: Request[Any, Any, Any], settings: Settings) -> None:
+    """Refuse what pages of other sites ask for: some requests a browser sends without asking first."""
+    host = request.headers.get("Host")
+    if settings.auth == "off" and host is not None and not names_this_machine(host):
+        raise Forbidden(f"with MAEARI_AUTH=off this is served to this machine only, not as {host!r}")
+    origin = request.headers.get("Origin")
+    if origin is None or origin in (f"http://{host}", f"https://{host}"):
+        return
+    if not allowed_origin(origin, settings.allowed_origins):
+        raise Forbidden("this origin is not in MAEARI_ALLOWED_ORIGINS")
+
+
+def _check_content_type(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body that says it is no JSON; one that says nothing is read as JSON."""
+    content_type = request.headers.get("Content-Type")
+    if content_type is None or request.headers.get("Content-Length") == "0":
+        return
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise HTTPException(status_code=415, detail="a body must be application/json")
+
+
+def limit_headers(limit: WriteLimit) -> Callable[[Any, Any], Awaitable[None]]:
+    """Return the hook that tells the writer, in each answer to a write, how much is left."""
+
+    async def add(message: MutableMapping[str, Any], scope: MutableMapping[str, Any]) -> None:
+        if message["type"] != "http.response.start" or scope["method"] in _READING:
+            return
+        actor_id = noted_actor(scope)
+        if actor_id is not None:
+            fields = limit.headers(actor_id).items()
+            message["headers"] = [
+                *message.get("headers", ()),
+                *((name.lower().encode(), value.encode()) for name, value in fields),
+            ]
+
+    return add
