@@ -199,6 +199,12 @@ class EventLog(Protocol):
         Where the adapter thins topics out by itself (see `compact`), it does so here.
         """
 
+    async def drop_topics(self) -> None:
+        """Remove every topic under the prefix with all that it holds, for ever; returns once they are gone.
+
+        For prefixes that were made for a while (a measurement's, a test's), when nobody uses them any more.
+        """
+
     async def compact(self, topic: Topic) -> None:
         """Keep the last record of each key, where the adapter does that itself (else: nothing)."""
 

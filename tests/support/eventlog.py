@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-
-from aiokafka.admin import AIOKafkaAdminClient
+from dataclasses import replace
 
 from backbone.eventlog import Consumer, EventLog, Headers, NewRecord, Reader, Record, TopicPartition
 from backbone.settings import Settings
@@ -25,6 +24,12 @@ class LogSite:
     def open(self) -> EventLog:
         """Return another log on the store, closed at the end of the test."""
         log = open_eventlog(self.settings)
+        self._logs.append(log)
+        return log
+
+    def open_neighbour(self) -> EventLog:
+        """Return a log under another prefix on the same server or file; its topics are the test's to drop."""
+        log = open_eventlog(replace(self.settings, topic_prefix=f"{self.settings.topic_prefix}-2"))
         self._logs.append(log)
         return log
 
@@ -51,18 +56,9 @@ async def dropped_topics(settings: Settings) -> AsyncIterator[None]:
         yield
     finally:
         if settings.eventlog_url.startswith("kafka://"):
-            await _drop_topics(settings)
-
-
-async def _drop_topics(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.eventlog_url.removeprefix("kafka://"))
-    try:
-        await admin.start()
-        mine = [name for name in await admin.list_topics() if name.startswith(f"{settings.topic_prefix}.")]
-        if mine:
-            await admin.delete_topics(mine)
-    finally:
-        await admin.close()
+            log = open_eventlog(settings)
+            await log.drop_topics()
+            await log.close()
 
 
 def record(topic: Topic, key: str, value: str | None = "", headers: Headers = ()) -> NewRecord:

@@ -146,6 +146,11 @@ class EmbeddedEventLog:
             await self.compact(topic)
         return lines
 
+    async def drop_topics(self) -> None:
+        """See EventLog; the file keeps its size, and what is freed in it is used again."""
+        await self._storage.write(self._catalog.drop)
+        self._catalog.forget()
+
     async def compact(self, topic: Topic) -> None:
         """Keep the last record of each key, or drop what has expired; a topic kept for ever stays whole."""
         ids = await self._catalog.all_ids([topic])

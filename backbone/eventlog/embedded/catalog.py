@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from backbone.errors import SetupError
 from backbone.eventlog import TopicPartition, TopicState
+from backbone.eventlog.embedded import records
 from backbone.eventlog.embedded.storage import Storage
 from backbone.eventlog.topic_state import missing_message
 from schemas.topics import REPLAY_HORIZON_MS, Topic
 
 
 class Catalog:
-    """Maps topics by bare name to partition ids, and back. Topics are never removed."""
+    """Maps topics by bare name to partition ids, and back. Topics are removed only all at once."""
 
     def __init__(self, storage: Storage, prefix: str) -> None:
         self._storage = storage
@@ -56,6 +57,22 @@ class Catalog:
             [(name, partition) for partition in range(partitions)],
         )
         return True
+
+    def drop(self, connection: sqlite3.Connection) -> None:
+        """Remove all topics inside a transaction, with their records and what groups know of them."""
+        for state, ids in self._states(connection):
+            for id_ in ids:
+                records.remove(connection, id_)
+                for table in ("committed", "owners"):
+                    connection.execute(f"DELETE FROM {table} WHERE partition_id = ?", (id_,))
+            name = self.full_name(state.name)
+            connection.execute("DELETE FROM partitions WHERE topic = ?", (name,))
+            connection.execute("DELETE FROM topics WHERE name = ?", (name,))
+
+    def forget(self) -> None:
+        """Know no topic any more; the next question is put to the file."""
+        self._ids.clear()
+        self.names.clear()
 
     def _load(self, rows: list[tuple[TopicState, list[int]]]) -> None:
         for state, ids in rows:

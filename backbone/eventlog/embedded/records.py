@@ -120,6 +120,13 @@ def expire(connection: sqlite3.Connection, id_: int, before_ms: int) -> int:
     return dropped.rowcount
 
 
+def remove(connection: sqlite3.Connection, id_: int) -> None:
+    """Remove every record of a partition."""
+    connection.execute(
+        "DELETE FROM records WHERE number >= ? AND number < ?", (id_ << OFFSET_BITS, (id_ + 1) << OFFSET_BITS)
+    )
+
+
 def _record(
     name: TopicPartition, id_: int, row: tuple[int, str | None, bytes | None, bytes | None, int]
 ) -> Record:

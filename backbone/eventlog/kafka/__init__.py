@@ -82,6 +82,10 @@ class KafkaEventLog:
                 lines.extend(differences(topic, existing[topic.name], partitions))
         return lines
 
+    async def drop_topics(self) -> None:
+        """See EventLog."""
+        await self._administrator.drop()
+
     async def compact(self, topic: Topic) -> None:
         """See EventLog; Kafka does it in its own time."""
 

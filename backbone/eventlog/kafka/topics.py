@@ -1,4 +1,4 @@
-"""Making and describing the topics of one prefix, by Kafka's admin protocol."""
+"""Making, describing and dropping the topics of one prefix, by Kafka's admin protocol."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from backbone.errors import SetupError
 from backbone.eventlog import TopicPartition, TopicState
@@ -19,6 +19,7 @@ from backbone.eventlog.topic_state import made
 from schemas.topics import REPLAY_HORIZON_MS, Topic
 
 _CHANGE_TIMEOUT_S = 20.0
+_LOOK_EVERY_S = 0.05
 _SETTINGS = ("cleanup.policy", "retention.ms", "delete.retention.ms")
 
 
@@ -65,6 +66,18 @@ class Administrator:
                     raise SetupError(f"the brokers refuse to make {name}: {message or error.__name__}")
             await _until_led(admin, {topic.name for topic in wanted})
         return [made(topic, partitions, replication) for topic in topics if topic.name not in refused]
+
+    async def drop(self) -> None:
+        """Delete the topics under the prefix. Raises Unavailable or SetupError."""
+        async with self._admin() as admin, answering("delete topics", _CHANGE_TIMEOUT_S):
+            while names := [name for name in await admin.list_topics() if self._names.ours(name)]:
+                response = await admin.delete_topics(names)
+                for name, code in response.topic_error_codes:
+                    error = for_code(code)
+                    if code and error is not UnknownTopicOrPartitionError:
+                        raise SetupError(f"the brokers refuse to delete {name}: {error.__name__}")
+                # The brokers tell each other of it in their own time.
+                await asyncio.sleep(_LOOK_EVERY_S)
 
     async def committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the committed offsets of a group, 0 where there is none. Raises Unavailable."""
@@ -176,4 +189,4 @@ async def _until_led(admin: AIOKafkaAdminClient, names: set[str]) -> None:
         }
         if all(led.get(name, 0) > 0 for name in names):
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(_LOOK_EVERY_S)

@@ -6,7 +6,7 @@ from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import EventLog
 from schemas.topics import CHANNELS_CHANGED, DAY_MS, MESSAGES_STATE, NOTIFICATIONS_SENT, REPLAY_HORIZON_MS
 from schemas.topics import MESSAGES_CREATED as CREATED
-from tests.support.eventlog import LogSite, poll_until, read_to_end, record, texts
+from tests.support.eventlog import LogSite, after, append, poll_until, read_all, read_to_end, record, texts
 
 TOPICS = (CREATED, MESSAGES_STATE)
 
@@ -64,3 +64,25 @@ async def test_compaction_leaves_the_last_of_each_key_readable(site: LogSite, lo
     assert len(await poll_until(member, len(records))) == len(records)
     await producer.send([record(MESSAGES_STATE, "k0", "back")])
     assert texts(await poll_until(member, 1)) == ["back"]
+
+
+async def test_dropped_topics_are_gone_with_what_they_held(site: LogSite, log: EventLog) -> None:
+    """drop_topics removes this prefix's topics and no others; made again, they are empty, and new to groups."""
+    neighbour = site.open_neighbour()
+    await neighbour.apply_topics(TOPICS, 1)
+    await append(neighbour, [record(CREATED, "k", "theirs")])
+    await append(log, [record(CREATED, "k", str(n)) for n in range(3)])
+    member = await log.consumer("g", [CREATED])
+    await member.commit(after(await poll_until(member, 3)))
+    await member.close()
+    await log.drop_topics()
+    assert await log.topics() == {}
+    with pytest.raises(SetupError, match=r"messages\.created: run `maeari topics apply`"):
+        await log.reader([CREATED])
+    await log.apply_topics(TOPICS, 3)
+    assert set((await log.committed("g", [CREATED])).values()) == {0}
+    await append(log, [record(CREATED, "k", "new")])
+    assert texts(await poll_until(await log.consumer("g", [CREATED]), 1)) == ["new"]
+    assert texts(await read_all(neighbour, CREATED)) == ["theirs"]
+    await neighbour.drop_topics()
+    assert set(await log.topics()) == {"messages.created", "messages.state"}
