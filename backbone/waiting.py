@@ -1,7 +1,7 @@
 """Waiting for the end of the process, with a bound."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,6 +14,16 @@ async def stopped_within(stop: asyncio.Event, timeout_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def one_set_within(events: Iterable[asyncio.Event], timeout_s: float) -> None:
+    """Wait until one of the events is set, at most `timeout_s` seconds."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 async def until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event, grace_s: float) -> T | None:

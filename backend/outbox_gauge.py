@@ -1,41 +1,60 @@
-"""Watches how much the outbox holds: for the metrics, for `ready`, and for saying no before it overflows."""
+"""Says no before the outbox overflows: an estimate between looks, which never falls behind our own writes."""
 
-from prometheus_client import Gauge
-from sqlalchemy import func, select
+import asyncio
 
+from backbone.clock import Clock, SystemClock
 from backbone.database.engine import Database
-from backbone.database.tables import outbox
 from backbone.health import Health
+from backbone.outbox_watch import OutboxWatch, keep_looking
 from backend.domain.rejections import Overloaded
 
 DEPENDENCY = "outbox"
 
-depth = Gauge("maeari_outbox_depth", "Events that the log has not acknowledged yet.", ["lane"])
-
 
 class OutboxGauge:
-    """The depth of the lane of messages, as it was at the last look; at `maximum` rows writes are refused."""
+    """The depth of the lane of messages: as it was at the last look, and what this process stored since.
 
-    def __init__(self, database: Database, maximum: int, health: Health) -> None:
-        self._database = database
+    At `maximum` events writes are refused. The relay's progress is seen by the next look, which is made at
+    once when the estimate is near the maximum.
+    """
+
+    def __init__(self, database: Database, maximum: int, health: Health, clock: Clock | None = None) -> None:
+        self._watch = OutboxWatch(database, "messages", clock or SystemClock(), up_to=maximum)
         self._maximum = maximum
         self._health = health
-        self._full = False
+        self._counted = 0
+        self._stored = 0
+        self._asked = asyncio.Event()
 
     def require_room(self) -> None:
-        """Raise Overloaded when the outbox is full."""
-        if self._full:
+        """Raise Overloaded when the outbox is full; to be called before anything is written."""
+        if self._counted + self._stored >= self._maximum:
+            self._ask()
             raise Overloaded("the event log is behind and the outbox is full", retry_after_s=5)
+
+    def stored(self, events: int) -> None:
+        """Count what this process stored."""
+        self._stored += events
+        if self._stored * 2 >= self._maximum - self._counted:
+            self._ask()
 
     async def look(self) -> int:
         """Count the rows, up to the maximum. Raises Unavailable."""
-        rows = select(outbox.c.position).where(outbox.c.lane == "messages").limit(self._maximum).subquery()
-        async with self._database.reading() as connection:
-            count = int(await connection.scalar(select(func.count()).select_from(rows)) or 0)
-        depth.labels("messages").set(count)
-        self._full = count >= self._maximum
-        if self._full:
+        stored_before = self._stored
+        self._counted = await self._watch.look()
+        # What was stored during the look may be in its count or not: it counts as not, until the next one.
+        self._stored -= stored_before
+        if self._counted >= self._maximum:
             self._health.down(DEPENDENCY, f"holds its maximum of {self._maximum} events")
         else:
             self._health.up(DEPENDENCY)
-        return count
+        return self._counted
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop` is set."""
+        await keep_looking(self.look, stop, self._asked)
+
+    def _ask(self) -> None:
+        """Have the next look made at once, unless the last one saw that there is no room anyway."""
+        if self._counted < self._maximum:
+            self._asked.set()

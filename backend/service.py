@@ -10,7 +10,7 @@ from backbone.clock import Clock
 from backbone.errors import Unavailable
 from backbone.health import Health, keep_asking
 from backbone.http import serve_http
-from backbone.relay import Relay
+from backbone.relay import LaneRelay
 from backbone.settings import Settings
 from backbone.startup import check_topics
 from backbone.wiring import Ports
@@ -39,21 +39,26 @@ async def serve(
     stop: asyncio.Event,
 ) -> None:
     """Serve until `stop` is set; what was taken on is answered first."""
-    relay = Relay(ports.database, ports.eventlog, "messages", health)
-    gauge = OutboxGauge(ports.database, settings.outbox_max, health)
+    relay = LaneRelay(ports.database, ports.eventlog, "messages", health)
+    gauge = OutboxGauge(ports.database, settings.outbox_max, health, clock)
+
+    def stored(shards: frozenset[int], events: int) -> None:
+        gauge.stored(events)
+        relay.wake(shards)
+
     limit = WriteLimit(settings.write_rate, settings.write_burst)
     executor = CommandExecutor(
         ports.database,
         clock,
         _admission(gauge, limit),
-        lambda _shards, _events: relay.wake(),
+        stored,
         settings.batch_max,
     )
     app = create_app(executor, ports.database, ports.search, clock, health, settings, limit)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
-        # The look at the outbox is the question that the database must answer.
-        tasks.create_task(keep_asking(health, "database", gauge.look, 1.0, stop), name="outbox")
+        tasks.create_task(gauge.run(stop), name="outbox")
+        tasks.create_task(keep_asking(health, "database", ports.database.ask, 1.0, stop), name="database")
         tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search")
         tasks.create_task(keep_asking(health, "eventlog", ports.eventlog.topics, 5.0, stop), name="log")
         tasks.create_task(serve_http(app, listener, stop), name="api")

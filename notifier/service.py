@@ -6,7 +6,7 @@ its reason, and keeps no other from being applied.
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -17,7 +17,8 @@ from backbone.eventlog import EventLog, Record
 from backbone.eventlog.consumer import ConsumingLoop, Refusal
 from backbone.health import Health, keep_asking
 from backbone.mailbox import Mailbox
-from backbone.relay import Relay
+from backbone.outbox_watch import OutboxWatch, keep_looking
+from backbone.relay import LaneRelay
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
 from notifier.hub import Hub
@@ -42,9 +43,9 @@ class Notifier:
         clock: Clock,
         health: Health,
         hub: Hub,
-        stored: Callable[[], None] = lambda: None,
+        stored: Callable[[Collection[str]], None] = lambda _users: None,
     ) -> None:
-        """`stored` is called when there are new rows in the outbox."""
+        """`stored` is told of which users there are new rows in the outbox."""
         self._inbox = Inbox(database, clock)
         self._hub = hub
         self._health = health
@@ -67,7 +68,7 @@ class Notifier:
             grown = await self._inbox.apply(events)
             self._health.up("database")
             self._hub.wake(grown)
-            self._stored()
+            self._stored(grown)
         return refusals
 
     async def step(self) -> int:
@@ -116,8 +117,9 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set, sockets on `listener`; tables and topics exist already."""
     hub = Hub()
-    relay = Relay(database, eventlog, "notifications", health)
-    notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake)
+    relay = LaneRelay(database, eventlog, "notifications", health)
+    watch = OutboxWatch(database, "notifications", clock)
+    notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake_keys)
     verifier = open_verifier(settings, health)
     sockets = SocketServer(
         Mailbox(database, clock), hub, settings.allowed_origins, verifier=verifier, clock=clock
@@ -126,6 +128,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(notifier.run(stop), name="consumer")
             tasks.create_task(relay.run(stop), name="relay")
+            tasks.create_task(keep_looking(watch.look, stop), name="outbox")
             tasks.create_task(keep_asking(health, "database", database.ask, 5.0, stop), name="database")
             tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
             tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")

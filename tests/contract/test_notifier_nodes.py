@@ -9,11 +9,9 @@ import pytest
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
-from backbone.database.ownership import ownership
 from backbone.eventlog import EventLog, NewRecord
 from backbone.health import Health
 from backbone.http import bind
-from backbone.relay import Relay
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
 from notifier.hub import Hub
@@ -28,6 +26,7 @@ from tests.support.database import migrated_database
 from tests.support.eventlog import append, log_site
 from tests.support.inboxes import entries
 from tests.support.messaging import Talk, tell
+from tests.support.relaying import drain
 from tests.support.sockets import PATIENCE_S, Node, node
 
 
@@ -201,10 +200,7 @@ async def test_a_node_learns_of_what_another_wrote(
         await client.hello()
         talk = Talk()
         await box.apply([talk.post("하나", ["bora"]), talk.post("둘", ["bora"])])
-        relay = Relay(database, eventlog, "notifications", health)
-        async with ownership(database, "relay/notifications") as connection:
-            assert connection is not None
-            assert await relay.step(connection) == 2
+        assert await drain(database, eventlog, "notifications", health) == 2
         seen = 0
         while seen < 2:
             seen += await tail.step()

@@ -9,10 +9,8 @@ import httpx
 
 from backbone.clock import SystemClock
 from backbone.database.migrations import migrate
-from backbone.database.ownership import ownership
 from backbone.eventlog import Record
 from backbone.health import Health
-from backbone.relay import Relay
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from backend.api.app import create_app
@@ -20,6 +18,7 @@ from backend.commands.executor import CommandExecutor
 from backend.limits import WriteLimit
 from schemas.topics import ALL_TOPICS, Topic
 from tests.support.eventlog import read_all
+from tests.support.relaying import drain
 
 
 @dataclass
@@ -41,14 +40,7 @@ class Backend:
 
     async def relay(self) -> int:
         """Tell the log everything that the outbox holds; return how many events that were."""
-        relay = Relay(self.ports.database, self.ports.eventlog, "messages", self.health)
-        told = 0
-        async with ownership(self.ports.database, "relay/messages") as connection:
-            assert connection is not None, "nobody else relays in a test"
-            while step := await relay.step(connection):
-                told += step
-        await relay.close()
-        return told
+        return await drain(self.ports.database, self.ports.eventlog, "messages", self.health)
 
     async def told(self, *topics: Topic) -> list[Record]:
         """Return what the log holds in the topics."""

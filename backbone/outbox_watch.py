@@ -1,0 +1,83 @@
+"""How much a lane of the outbox holds and for how long, for the metrics and for whoever must know.
+
+Looking costs as much as there is to count: the more it costs, the rarer it is done.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from prometheus_client import Gauge
+from sqlalchemy import func, select, union_all
+
+from backbone.clock import Clock
+from backbone.database.engine import Database
+from backbone.database.tables import outbox
+from backbone.errors import Unavailable
+from backbone.outbox import Lane, shards_of
+from backbone.waiting import one_set_within, stopped_within
+
+EVERY_S = 1.0
+SELDOM_S = 60.0
+# A look may take a twentieth of the time, a tenth when it was asked for.
+_PAUSE_OF_COST = 20
+_PAUSE_WHEN_ASKED = 10
+
+depth = Gauge("maeari_outbox_depth", "Events that the log has not acknowledged yet.", ["lane"])
+age = Gauge(
+    "maeari_outbox_age_seconds", "Age of the oldest event that the log has not acknowledged yet.", ["lane"]
+)
+
+
+class OutboxWatch:
+    """Looks at one lane; counts no further than `up_to`."""
+
+    def __init__(self, database: Database, lane: Lane, clock: Clock, up_to: int = 1_000_000) -> None:
+        self._database = database
+        self._lane: Lane = lane
+        self._clock = clock
+        self._up_to = up_to
+        self._shards = 0
+
+    async def look(self) -> int:
+        """Return how many events there are, and set the metrics. Raises Unavailable."""
+        self._shards = self._shards or await shards_of(self._database, self._lane)
+        rows = select(outbox.c.position).where(outbox.c.lane == self._lane).limit(self._up_to).subquery()
+        # The first row of each shard, and of what is set aside of it (below 0), is the oldest there.
+        firsts = union_all(
+            *(
+                select(
+                    select(outbox.c.created_at)
+                    .where(outbox.c.lane == self._lane, outbox.c.shard == shard)
+                    .order_by(outbox.c.position)
+                    .limit(1)
+                    .subquery()
+                    .c.created_at
+                )
+                for shard in range(-self._shards, self._shards)
+            )
+        ).subquery()
+        async with self._database.reading() as connection:
+            count = int(await connection.scalar(select(func.count()).select_from(rows)) or 0)
+            oldest_ms = await connection.scalar(select(func.min(firsts.c.created_at)))
+        depth.labels(self._lane).set(count)
+        waiting_ms = 0 if oldest_ms is None else max(0, self._clock.now_ms() - oldest_ms)
+        age.labels(self._lane).set(waiting_ms / 1000)
+        return count
+
+
+async def keep_looking(
+    look: Callable[[], Awaitable[object]], stop: asyncio.Event, asked: asyncio.Event | None = None
+) -> None:
+    """Look until `stop` is set, at once when `asked`; that the database is down is for others to tell."""
+    asked = asked or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        asked.clear()
+        began_s = loop.time()
+        with suppress(Unavailable):
+            await look()
+        cost_s = loop.time() - began_s
+        if not await stopped_within(stop, _PAUSE_WHEN_ASKED * cost_s):
+            pause_s = min(max(EVERY_S, _PAUSE_OF_COST * cost_s), SELDOM_S)
+            await one_set_within((asked, stop), pause_s - _PAUSE_WHEN_ASKED * cost_s)

@@ -1,0 +1,44 @@
+"""What an outbox row says to the log."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from backbone.errors import Poison
+from backbone.eventlog import NewRecord, RecordTooLarge
+from schemas.events import SCHEMA_VERSION, MessagesEvent, decode, encode
+from schemas.states import state_after
+from schemas.topics import MESSAGES_STATE
+
+
+def records_of(row: Row[Any]) -> Sequence[NewRecord]:
+    """Return the records of a row: the event, and for a message's event its state behind it.
+
+    Raises Poison for a row that no log takes.
+    """
+    try:
+        records = _records_of(row)
+        RecordTooLarge.check(records)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Poison(f"its body is no event: {error}") from error
+    except RecordTooLarge as error:
+        raise Poison(str(error)) from error
+    return records
+
+
+def _records_of(row: Row[Any]) -> Sequence[NewRecord]:
+    headers = (
+        ("event_type", row.event_type.encode()),
+        ("schema_version", str(SCHEMA_VERSION).encode()),
+        ("content-type", b"application/json"),
+    )
+    told = NewRecord(row.topic, row.ordering_key, row.ordering_key, row.body.encode(), headers)
+    event = decode(row.body)
+    if not isinstance(event, MessagesEvent):
+        return (told,)
+    state = NewRecord(
+        MESSAGES_STATE.name, event.payload.message_id, row.ordering_key, encode(state_after(event)), headers
+    )
+    return (told, state)

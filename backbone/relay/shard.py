@@ -1,0 +1,183 @@
+"""One shard of the outbox, told by its owner: read in order, sent behind the shard's fence, deleted.
+
+The fence is taken before the first look: what a former owner had under way is settled by then, and
+whatever it tries later is refused.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prometheus_client import Counter
+from sqlalchemy import Row, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.database.engine import Database
+from backbone.database.ownership import ownership, while_owner
+from backbone.database.tables import outbox
+from backbone.errors import Poison
+from backbone.eventlog import EventLog, NewRecord, Producer, RecordTooLarge
+from backbone.health import Health
+from backbone.outbox import Lane
+from backbone.relay.records import records_of
+from backbone.relay.stopped import Siding, StoppedKeys
+
+# What is sent and deleted at once, whichever is less: a batch must reach a slow log in seconds.
+BATCH_MAX_ROWS = 500
+BATCH_MAX_CHARACTERS = 4_000_000
+# How often the first rows of stopped keys are tried again, and how many of them each time.
+RETRY_AFTER_S = 30.0
+_RETRIED_AT_ONCE = 10
+
+relayed = Counter("maeari_relay_events_total", "Events that the log acknowledged.", ["lane"])
+
+Entry = tuple[Row[Any], Sequence[NewRecord]]
+
+
+class OwnedShard:
+    """A shard in the hands of its owner; `step` after `step` tells what it holds."""
+
+    def __init__(
+        self,
+        database: Database,
+        connection: AsyncConnection,
+        producer: Producer,
+        lane: Lane,
+        shard: int,
+        health: Health,
+        stopped: StoppedKeys,
+        retry_after_s: float,
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._producer = producer
+        self._lane = lane
+        self._shard = shard
+        self._health = health
+        self._stopped = stopped
+        self._retry_after_s = retry_after_s
+        self._retry_at_s = 0.0
+        self._siding = Siding(lane, shard)
+        # The stopped keys, those first whose turn is next.
+        self._keys: dict[str, None] = {}
+        self._rows_max = BATCH_MAX_ROWS
+
+    async def step(self) -> int:
+        """Tell one batch; return how many rows were told or set aside, 0 when there was none.
+
+        Raises Unavailable: then the shard must be given up.
+        """
+        if asyncio.get_running_loop().time() >= self._retry_at_s:
+            await self._try_stopped_keys()
+        rows = await self._next_rows()
+        self._health.up("database")
+        if not rows:
+            return 0
+        # The log may take its time, a broker's death for one: the owner must stay the owner meanwhile.
+        told = await while_owner(self._database, self._connection, self._tell(rows))
+        async with self._connection.begin():
+            if told:
+                await self._connection.execute(delete(outbox).where(outbox.c.position.in_(told)))
+            await self._siding.put(
+                self._connection, [row.position for row in rows if row.position not in told]
+            )
+        relayed.labels(self._lane).inc(len(told))
+        return len(rows)
+
+    async def _next_rows(self) -> Sequence[Row[Any]]:
+        query = (
+            select(outbox)
+            .where(outbox.c.lane == self._lane, outbox.c.shard == self._shard)
+            .order_by(outbox.c.position)
+            .limit(self._rows_max)
+        )
+        async with self._connection.begin():
+            return self._bounded((await self._connection.execute(query)).all())
+
+    def _bounded(self, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        """Return the first rows, as many as are sent at once, and ask for as many the next time."""
+        size = 0
+        for number, row in enumerate(rows):
+            size += len(row.body)
+            if size > BATCH_MAX_CHARACTERS:
+                self._rows_max = max(1, number)
+                return rows[: max(1, number)]
+        self._rows_max = min(self._rows_max * 2, BATCH_MAX_ROWS)
+        return rows
+
+    async def _tell(self, rows: Sequence[Row[Any]]) -> set[int]:
+        """Send the rows whose keys do not stand still; return the positions of those that were told."""
+        entries: list[Entry] = []
+        for row in rows:
+            if row.ordering_key in self._keys:
+                continue
+            try:
+                entries.append((row, records_of(row)))
+            except Poison as poison:
+                self._stop(row, str(poison))
+        return await self._send(entries)
+
+    async def _send(self, entries: Sequence[Entry]) -> set[int]:
+        """Send at once; where that is too large for the log, half by half, down to the row that is."""
+        if not entries:
+            return set()
+        try:
+            await self._producer.send([record for _, records in entries for record in records])
+        except RecordTooLarge as error:
+            self._health.up("eventlog")
+            if len(entries) == 1:
+                self._stop(entries[0][0], str(error))
+                return set()
+            middle = len(entries) // 2
+            told = await self._send(entries[:middle])
+            return told | await self._send(
+                [e for e in entries[middle:] if e[0].ordering_key not in self._keys]
+            )
+        self._health.up("eventlog")
+        return {row.position for row, _ in entries}
+
+    async def _try_stopped_keys(self) -> None:
+        """See whether the log takes by now what it refused; a new owner learns here what stands still."""
+        for key in await self._siding.keys(self._connection):
+            self._keys.setdefault(key)
+        for key in list(self._keys)[:_RETRIED_AT_ONCE]:
+            del self._keys[key]
+            head = await self._siding.head(self._connection, key)
+            if head is not None:
+                told = await while_owner(self._database, self._connection, self._tell([head]))
+                if not told:
+                    continue
+                relayed.labels(self._lane).inc()
+                await self._siding.bring_back(self._connection, head)
+            self._stopped.remove(self._shard, key)
+        self._retry_at_s = asyncio.get_running_loop().time() + self._retry_after_s
+
+    def _stop(self, row: Row[Any], reason: str) -> None:
+        self._keys[row.ordering_key] = None
+        self._stopped.add(self._shard, row, reason)
+
+
+@asynccontextmanager
+async def owned_shard(
+    database: Database,
+    eventlog: EventLog,
+    lane: Lane,
+    shard: int,
+    health: Health,
+    stopped: StoppedKeys | None = None,
+    retry_after_s: float = RETRY_AFTER_S,
+) -> AsyncIterator[OwnedShard | None]:
+    """Own the shard during the block; None where another process owns it. Raises Unavailable."""
+    async with ownership(database, f"relay/{lane}/{shard}") as connection:
+        if connection is None:
+            yield None
+            return
+        opening = eventlog.producer(fence=f"relay.{lane}.{shard}")
+        producer = await while_owner(database, connection, opening)
+        stopped = stopped or StoppedKeys(lane, health)
+        try:
+            yield OwnedShard(database, connection, producer, lane, shard, health, stopped, retry_after_s)
+        finally:
+            stopped.forget(shard)
+            await producer.close()
