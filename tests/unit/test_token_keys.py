@@ -110,6 +110,7 @@ async def test_refused(provider: IdentityProvider, token: str) -> None:
         pytest.param(EC, EC.published(kty=None), id="no kind"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 async def test_keys_that_do_not_count(
     provider: IdentityProvider, key: SigningKey, entry: Mapping[str, Any]
 ) -> None:
