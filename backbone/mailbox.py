@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
-from sqlalchemy import select, update
+from sqlalchemy import func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
@@ -12,7 +12,7 @@ from backbone.database.engine import Database
 from backbone.database.tables import inbox, inbox_counters
 from schemas.clock import format_ms
 from schemas.frames import NotificationFrame, Retracted
-from schemas.notifications import Notification, NotificationData
+from schemas.notifications import Notification, NotificationData, NumberedNotification
 
 EntryFrame = NotificationFrame | Retracted
 
@@ -27,6 +27,14 @@ class Standing:
     epoch: int = 1
     latest_seq: int = 0
     read_up_to: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in an inbox to read: oldest first after a number, or newest first before one, or from the end."""
+
+    after: int | None = None
+    before: int | None = None
 
 
 class Mailbox:
@@ -52,6 +60,31 @@ class Mailbox:
         async with self._database.reading() as connection:
             standing = await _standing(connection, user_id)
             return standing, [_frame(row) for row in await connection.execute(query)]
+
+    async def page(
+        self, user_id: str, place: Place, limit: int, *, unread: bool = False
+    ) -> list[NumberedNotification]:
+        """Return at most `limit` notifications from `place` on; `unread` ones are neither read nor retracted.
+
+        Retractions are no entries of their own here: they show on the notification that they took back.
+        """
+        columns = inbox.c
+        query = select(inbox).where(columns.user_id == user_id, columns.kind == NOTIFICATION)
+        if place.after is not None:
+            query = query.where(columns.seq > place.after).order_by(columns.seq)
+        else:
+            older = true() if place.before is None else columns.seq < place.before
+            query = query.where(older).order_by(columns.seq.desc())
+        if unread:
+            read_up_to = select(inbox_counters.c.read_up_to).where(inbox_counters.c.user_id == user_id)
+            query = query.where(
+                columns.seq > func.coalesce(read_up_to.scalar_subquery(), 0),
+                columns.read_at.is_(None),
+                ~columns.retracted,
+            )
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query.limit(limit))
+            return [NumberedNotification(seq=row.seq, **_fields(row)) for row in rows]
 
     async def mark_read(self, user_id: str, up_to: int) -> int:
         """Mark everything up to `up_to` as read; return up to where it now is.
@@ -84,16 +117,20 @@ async def _standing(connection: AsyncConnection, user_id: str, *, lock: bool = F
 def _frame(row: Any) -> EntryFrame:
     if row.kind != NOTIFICATION:
         return Retracted(seq=row.seq, notification_id=row.notification_id)
-    notification = Notification(
-        notification_id=row.notification_id,
-        user_id=row.user_id,
-        reason=row.reason,
-        title=row.title,
-        body=row.body,
-        data=NotificationData(message_id=row.message_id, channel_id=row.channel_id),
-        created_at=format_ms(row.created_at),
-        read_at=None if row.read_at is None else format_ms(row.read_at),
-        muted=row.muted,
-        retracted=True if row.retracted else UNSET,
-    )
-    return NotificationFrame(seq=row.seq, notification=notification)
+    return NotificationFrame(seq=row.seq, notification=Notification(**_fields(row)))
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    """Return what a notification is made of."""
+    return {
+        "notification_id": row.notification_id,
+        "user_id": row.user_id,
+        "reason": row.reason,
+        "title": row.title,
+        "body": row.body,
+        "data": NotificationData(message_id=row.message_id, channel_id=row.channel_id),
+        "created_at": format_ms(row.created_at),
+        "read_at": None if row.read_at is None else format_ms(row.read_at),
+        "muted": row.muted,
+        "retracted": True if row.retracted else UNSET,
+    }

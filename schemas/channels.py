@@ -1,12 +1,22 @@
 """A channel and a membership as routes and events carry them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from schemas.messages import Rfc3339, Sequence
 
 Role = Literal["owner", "member"]
+ChannelName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)",
+        description="1 to 255 characters of any script, without control characters.",
+    ),
+]
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +27,26 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     private: bool = False
     created_by: str
     created_at: Rfc3339
+
+
+class ChannelView(Channel, frozen=True, kw_only=True):
+    """A channel as one reader sees it: its last event, and the reader's role, null for those outside."""
+
+    last_sequence: Sequence
+    role: Role | None
+
+
+class Unread(msgspec.Struct, frozen=True, kw_only=True):
+    """What one user has not read of a channel: live messages of others after `read_sequence`.
+
+    `mentions` counts those of them that mention the user, or `@channel` where the user is a member.
+    """
+
+    channel_id: str
+    unread: int
+    mentions: int
+    read_sequence: int
+    last_sequence: Sequence
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Rfc3339
 
 
+class FormerMessage(Message, frozen=True, kw_only=True):
+    """A message as it was at some time; once deleted its text is empty, and it says when and by whom."""
+
+    deleted_at: Rfc3339 | msgspec.UnsetType = msgspec.UNSET
+    deleted_by: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class DeletedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What remains of a message once it is deleted: who, when, and which event did it."""
 

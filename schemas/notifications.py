@@ -31,3 +31,9 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     read_at: Rfc3339 | None = None
     muted: bool = False
     retracted: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class NumberedNotification(Notification, frozen=True, kw_only=True):
+    """A notification as the inbox lists it; `seq` is its gapless number there."""
+
+    seq: int

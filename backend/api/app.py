@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.health import Health
+from backbone.mailbox import Mailbox
 from backbone.probes import probe
 from backbone.search import SearchIndex
 from backbone.settings import Settings
@@ -20,10 +21,11 @@ from backbone.tokens import open_verifier
 from backend.api.admission import checks, limit_headers
 from backend.api.heads import answering_heads
 from backend.api.identity import authentication
-from backend.api.messages import WriteSide, delete_message, edit_message, post_message, read_message
 from backend.api.problems import EXCEPTION_HANDLERS
-from backend.api.search import ReadSide, search_messages
+from backend.api.routes import ROUTES
+from backend.api.search import ReadSide
 from backend.api.stopping import App, answering_when_given_up
+from backend.api.writing import WriteSide
 from backend.commands.executor import CommandExecutor
 from backend.limits import WriteLimit
 from schemas.messages import BODY_MAX_BYTES
@@ -64,13 +66,14 @@ def create_app(
         return Response(body, status_code=status, media_type=content_type)
 
     values: Mapping[str, object] = {
-        "write_side": WriteSide(executor, clock),
+        "write_side": WriteSide(executor, clock, posts_make_channels=settings.auth == "off"),
         "read_side": ReadSide(database, index, ZoneInfo(settings.timezone)),
         "database": database,
+        "mailbox": Mailbox(database, clock),
         "limit": limit,
     }
     app = Litestar(
-        route_handlers=[post_message, read_message, edit_message, delete_message, search_messages, probes],
+        route_handlers=[*ROUTES, probes],
         dependencies={name: _given(value) for name, value in values.items()},
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=checks(settings),

@@ -1,7 +1,5 @@
 """The routes of single messages: post, read, edit, delete."""
 
-import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -9,18 +7,22 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import Body, FromPath
 
-from backbone.clock import Clock
 from backbone.database.engine import Database
 from backend.api.identity import actor_of, header_text, reader_of
-from backend.commands.executor import CommandExecutor
+from backend.api.moments import moment_of
+from backend.api.paging import parameters_of
+from backend.api.paths import message_in_path, path_to
+from backend.api.versions import etag, if_match, versioned
+from backend.api.writing import WriteSide
 from backend.consistency import ConsistencyToken
 from backend.domain.commands import DeleteMessage, EditMessage, PostMessage
-from backend.domain.rejections import Invalid, NotFound
-from backend.queries.messages import get_message
+from backend.domain.rejections import Invalid
+from backend.queries.messages import get_former_message, get_message
 from schemas.messages import (
     IDEMPOTENCY_KEY_MAX_CHARACTERS,
     Attachments,
     Content,
+    FormerMessage,
     Identifier,
     Mentions,
     Message,
@@ -46,14 +48,6 @@ class EditMessageBody(msgspec.Struct, frozen=True, kw_only=True):
     attachments: Attachments | msgspec.UnsetType = msgspec.UNSET
 
 
-@dataclass(frozen=True)
-class WriteSide:
-    """What the routes that change something work with."""
-
-    executor: CommandExecutor
-    clock: Clock
-
-
 @post("/messages", summary="Post a message", status_code=201)
 async def post_message(
     request: Request[Any, Any, Any],
@@ -61,11 +55,12 @@ async def post_message(
     write_side: NamedDependency[WriteSide],
 ) -> Response[Message]:
     """Store a message and its event; 201, or 200 with the first answer for a repeated Idempotency-Key."""
+    clock = write_side.clock
     outcome = await write_side.executor.execute(
         PostMessage(
-            event_id=write_side.clock.new_id("evt_"),
-            channel_event_id=write_side.clock.new_id("evt_"),
-            message_id=write_side.clock.new_id("msg_"),
+            event_id=clock.new_id("evt_"),
+            channel_event_id=clock.new_id("evt_") if write_side.posts_make_channels else None,
+            message_id=clock.new_id("msg_"),
             actor_id=actor_of(request, data.author_id),
             channel_id=data.channel_id,
             content=data.content,
@@ -76,19 +71,25 @@ async def post_message(
         )
     )
     message = outcome.message
-    headers = {**_version_headers(message), "Location": f"/messages/{message.message_id}"}
+    headers = {**_version_headers(message), "Location": path_to("messages", message.message_id)}
     return Response(message, status_code=200 if outcome.repeated else 201, headers=headers)
 
 
 @get("/messages/{message_id:str}", summary="Read a message")
 async def read_message(
     request: Request[Any, Any, Any], message_id: FromPath[str], database: NamedDependency[Database]
-) -> Response[Message]:
-    """Return the message as it is now, from the database; 404 when unknown, 410 when deleted."""
-    if "as_of" in request.query_params:
-        raise Invalid("as_of", "is not supported by this version yet")
-    message = await get_message(database, _existing(message_id), reader_of(request))
-    return Response(message, headers={"ETag": _etag(message)})
+) -> Response[FormerMessage]:
+    """Return the message as it is, or as it was at `as_of`; 404 when unknown then, 410 when deleted.
+
+    Owners of the channel see with `as_of` what was deleted, and with a time after that, when and by whom.
+    """
+    as_of = parameters_of(request, "as_of").get("as_of")
+    message_id, reader_id = message_in_path(request, message_id), reader_of(request)
+    if as_of is None:
+        message = await get_message(database, message_id, reader_id)
+    else:
+        message = await get_former_message(database, message_id, reader_id, moment_of("as_of", as_of))
+    return versioned(request, message, message.version)
 
 
 @patch("/messages/{message_id:str}", summary="Edit a message")
@@ -105,12 +106,12 @@ async def edit_message(
     record = await write_side.executor.execute(
         EditMessage(
             event_id=write_side.clock.new_id("evt_"),
-            message_id=_existing(message_id),
+            message_id=message_in_path(request, message_id),
             actor_id=actor_id,
             content=data.content,
             mentions=data.mentions,
             attachments=data.attachments,
-            if_match=_if_match(request),
+            if_match=if_match(request),
         )
     )
     return Response(record.message, headers=_version_headers(record.message))
@@ -121,36 +122,21 @@ async def delete_message(
     request: Request[Any, Any, Any], message_id: FromPath[str], write_side: NamedDependency[WriteSide]
 ) -> Response[None]:
     """Delete a message, as its author or an owner of the channel; once more changes nothing."""
-    command = DeleteMessage(write_side.clock.new_id("evt_"), _existing(message_id), actor_of(request))
-    record = await write_side.executor.execute(command)
+    record = await write_side.executor.execute(
+        DeleteMessage(
+            event_id=write_side.clock.new_id("evt_"),
+            message_id=message_in_path(request, message_id),
+            actor_id=actor_of(request),
+            if_match=if_match(request),
+        )
+    )
     token = ConsistencyToken(message_id, record.message.version)
     return Response(None, status_code=204, headers={"Consistency-Token": token.encode()})
 
 
-def _existing(message_id: str) -> str:
-    """Return the id of a path. Raises NotFound for one that no message can have: no database sees it."""
-    try:
-        return msgspec.convert(message_id, Identifier)
-    except msgspec.ValidationError:
-        raise NotFound("there is no such message") from None
-
-
 def _version_headers(message: Message) -> dict[str, str]:
     token = ConsistencyToken(message.message_id, message.version)
-    return {"ETag": _etag(message), "Consistency-Token": token.encode()}
-
-
-def _etag(message: Message) -> str:
-    return f'"{message.version}"'
-
-
-def _if_match(request: Request[Any, Any, Any]) -> frozenset[int] | None:
-    """Return the versions that `If-Match` names; None where any will do. Weak and foreign tags match none."""
-    header = request.headers.get("If-Match")
-    if header is None or header.strip() == "*":
-        return None
-    tags = (tag.strip().strip('"') for tag in header.split(","))
-    return frozenset(int(tag) for tag in tags if re.fullmatch(r"[0-9]{1,18}", tag))
+    return {"ETag": etag(message.version), "Consistency-Token": token.encode()}
 
 
 def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:

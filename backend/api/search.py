@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from litestar import Request, Response, get
@@ -12,6 +11,7 @@ from litestar.di import NamedDependency
 from backbone.database.engine import Database
 from backbone.search import Hit, SearchIndex, SearchQuery
 from backend.api.identity import reader_of
+from backend.api.paging import limit_of, next_link
 from backend.consistency import ConsistencyToken, decode_token
 from backend.domain.rejections import Invalid
 from backend.queries.search import Found, Search, find_messages
@@ -24,7 +24,6 @@ from backend.queries.search_query import (
 )
 
 LIMIT_DEFAULT = 20
-LIMIT_MAX = 100
 WAIT_DEFAULT_S = 2.0
 WAIT_MAX_S = 10.0
 Q_MAX_CHARACTERS = 500
@@ -52,7 +51,7 @@ async def search_messages(
     search = Search(
         query=_query(request, read_side.timezone),
         searcher_id=reader_of(request),
-        limit=_limit(parameters.get("limit")),
+        limit=limit_of(parameters.get("limit"), LIMIT_DEFAULT),
         cursor=parameters.get("cursor") or None,
         token=_token(request),
         wait_s=_wait_s(request),
@@ -78,14 +77,6 @@ def _query(request: Request[Any, Any, Any], timezone: ZoneInfo) -> SearchQuery:
     return query
 
 
-def _limit(text: str | None) -> int:
-    if text is None:
-        return LIMIT_DEFAULT
-    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= LIMIT_MAX:
-        raise Invalid("limit", f"a whole number from 1 to {LIMIT_MAX}")
-    return int(text)
-
-
 def _token(request: Request[Any, Any, Any]) -> ConsistencyToken | None:
     header = request.headers.get("Consistency-Token")
     if header is None:
@@ -105,9 +96,7 @@ def _wait_s(request: Request[Any, Any, Any]) -> float:
 def _headers(request: Request[Any, Any, Any], found: Found) -> dict[str, str]:
     headers = {"Total-Count": str(found.page.total)}
     if found.page.cursor is not None:
-        asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-        query = urlencode([*asked, ("cursor", found.page.cursor)])
-        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+        headers["Link"] = next_link(request, found.page.cursor)
     if found.complete is not None:
         headers["Search-Complete"] = "true" if found.complete else "false"
     return headers

@@ -7,7 +7,7 @@ and see what was deleted.
 
 from typing import Any
 
-from backend.domain.rejections import Forbidden, NotFound
+from backend.domain.rejections import Forbidden, Gone, NotFound
 from backend.domain.state import ChannelState, MessageRecord
 from schemas.channels import Role
 from schemas.messages import Message
@@ -23,10 +23,20 @@ def readable(private: Any, role: Any) -> Any:
     return ~private | role.is_not(None)
 
 
+def no_such_channel() -> NotFound:
+    """Return the one refusal for channels that do not exist, and for those that do so for others only."""
+    return NotFound("there is no such channel")
+
+
+def no_such_message() -> NotFound:
+    """Return the one refusal for messages that do not exist, and for those of others' channels."""
+    return NotFound("there is no such message")
+
+
 def require_channel(channel: ChannelState | None, role: Role | None) -> ChannelState:
     """Return the channel. Raises NotFound where there is none for the one who asks."""
     if channel is None or not may_read(channel.private, role):
-        raise NotFound("there is no such channel")
+        raise no_such_channel()
     return channel
 
 
@@ -35,7 +45,7 @@ def require_message(
 ) -> tuple[ChannelState, MessageRecord]:
     """Return the message, deleted or not, and its channel. Raises NotFound as `require_channel` does."""
     if channel is None or record is None or not may_read(channel.private, role):
-        raise NotFound("there is no such message")
+        raise no_such_message()
     return channel, record
 
 
@@ -71,3 +81,9 @@ def require_may_remove(actor_id: str, actor_role: Role | None, user_id: str) -> 
 def sees_deleted(role: Role | None) -> bool:
     """Say whether someone with this role may see what was deleted, in histories and at former times."""
     return role == "owner"
+
+
+def require_may_see(deleted: bool, role: Role | None) -> None:
+    """Raises Gone for a deleted message, where someone with this role may not see what it was."""
+    if deleted and not sees_deleted(role):
+        raise Gone("the message was deleted")

@@ -1,42 +1,83 @@
-"""Messages as they are now, for those who may see them."""
+"""Messages as they are and as they were, for those who may see them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
-from backbone.database.tables import channel_members, channels, messages
+from backbone.database.tables import channel_members, channels, message_events, messages
+from backend.domain.access import no_such_message, require_may_see
+from backend.domain.evolve import evolve_message
 from backend.domain.rejections import Gone, NotFound
+from backend.domain.state import MessageRecord
+from backend.queries.joins import READABLE, reader, with_role
 from backend.rows import message_from_row
-from schemas.messages import Message
+from schemas.clock import format_ms
+from schemas.events import decode_message_event
+from schemas.messages import FormerMessage, Message
 
 
 async def get_message(database: Database, message_id: str, reader_id: str | None) -> Message:
-    """Return the message. Raises NotFound (also where the reader has no right) or Gone."""
-    query = (
-        select(messages, channels.c.private)
-        .join(channels, channels.c.channel_id == messages.c.channel_id)
-        .where(messages.c.message_id == message_id)
-    )
+    """Return the message as it is. Raises NotFound (also where the reader has no right) or Gone."""
     async with database.reading() as connection:
-        row = (await connection.execute(query)).mappings().first()
-        if row is None or (row["private"] and not await _is_member(connection, row["channel_id"], reader_id)):
-            raise NotFound("there is no such message")
-    record = message_from_row(row)
+        record = message_from_row(await require_message_row(connection, message_id, reader_id))
     if record.deleted:
         raise Gone("the message was deleted")
     return record.message
 
 
+async def get_former_message(
+    database: Database, message_id: str, reader_id: str | None, at_ms: int
+) -> FormerMessage:
+    """Return the message as it was at a time, the events of that very millisecond included.
+
+    Raises NotFound, also where it did not exist yet, or Gone, except to owners, when it is deleted now.
+    """
+    events = message_events.c
+    query = (
+        select(events.body)
+        .where(events.message_id == message_id, events.timestamp <= at_ms)
+        .order_by(events.sequence.desc())
+        # Each event carries the whole message, but for a deletion: that needs the one before.
+        .limit(2)
+    )
+    async with database.reading() as connection:
+        row = await require_message_row(connection, message_id, reader_id)
+        bodies = (await connection.scalars(query)).all()
+    record: MessageRecord | None = None
+    for body in reversed(bodies):
+        record = evolve_message(record, decode_message_event(body))
+    if record is None:
+        raise NotFound("the message did not exist at that time")
+    require_may_see(row["deleted_at"] is not None or record.deleted, row["role"])
+    return _former(record)
+
+
+async def require_message_row(
+    connection: AsyncConnection, message_id: str, reader_id: str | None
+) -> RowMapping:
+    """Return the message's row, deleted or not, and the reader's `role`. Raises NotFound."""
+    source = with_role(messages.join(channels, channels.c.channel_id == messages.c.channel_id), reader_id)
+    query = select(messages, reader.c.role).select_from(source)
+    query = query.where(messages.c.message_id == message_id, READABLE)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise no_such_message()
+    return row
+
+
 async def private_channels_of(database: Database, user_id: str | None) -> tuple[str, ...]:
-    """Return the private channels that the user is in, sorted."""
+    """Return the private channels that the user may read, sorted."""
     if user_id is None:
         return ()
+    of_user = channel_members.c.user_id == user_id
+    source = channel_members.join(channels, channels.c.channel_id == channel_members.c.channel_id)
     query = (
         select(channels.c.channel_id)
-        .join(channel_members, channel_members.c.channel_id == channels.c.channel_id)
-        .where(channels.c.private, channel_members.c.user_id == user_id)
+        .select_from(with_role(source, user_id))
+        .where(of_user, channels.c.private, READABLE)
         .order_by(channels.c.channel_id)
     )
     async with database.reading() as connection:
@@ -49,27 +90,18 @@ async def readable_messages(
     """Return which of the messages exist, are not deleted, and may be seen by the reader."""
     if not message_ids:
         return set()
-    member = (
-        select(channel_members.c.channel_id)
-        .where(channel_members.c.channel_id == channels.c.channel_id, channel_members.c.user_id == reader_id)
-        .exists()
-    )
+    source = with_role(messages.join(channels, channels.c.channel_id == messages.c.channel_id), reader_id)
     query = (
         select(messages.c.message_id)
-        .join(channels, channels.c.channel_id == messages.c.channel_id)
-        .where(
-            messages.c.message_id.in_(message_ids),
-            messages.c.deleted_at.is_(None),
-            ~channels.c.private | member,
-        )
+        .select_from(source)
+        .where(messages.c.message_id.in_(message_ids), messages.c.deleted_at.is_(None), READABLE)
     )
     async with database.reading() as connection:
         return set(await connection.scalars(query))
 
 
-async def _is_member(connection: Any, channel_id: str, user_id: str | None) -> bool:
-    query: Select[Any] = select(channel_members.c.role).where(
-        channel_members.c.channel_id == channel_id, channel_members.c.user_id == user_id
-    )
-    row: Mapping[str, Any] | None = (await connection.execute(query)).mappings().first()
-    return row is not None
+def _former(record: MessageRecord) -> FormerMessage:
+    fields: dict[str, Any] = {name: getattr(record.message, name) for name in Message.__struct_fields__}
+    if record.deleted_at is not None:
+        fields |= {"deleted_at": format_ms(record.deleted_at), "deleted_by": record.deleted_by}
+    return FormerMessage(**fields)

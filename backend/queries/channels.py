@@ -1,0 +1,99 @@
+"""Channels and their members, for those for whom they exist."""
+
+from typing import Any
+
+from sqlalchemy import Select, select, true, union
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.database.engine import Database
+from backbone.database.tables import channel_members, channels
+from backend.domain.access import no_such_channel, require_channel
+from backend.domain.state import ChannelState
+from backend.queries.joins import READABLE, in_order, reader, with_role
+from backend.rows import CHANNEL_COLUMNS, channel_from_row
+from schemas.channels import ChannelView, Membership, Role
+from schemas.clock import format_ms
+
+
+async def get_channel(database: Database, channel_id: str, reader_id: str | None) -> ChannelView:
+    """Return the channel. Raises NotFound."""
+    async with database.reading() as connection:
+        return await require_readable(connection, channel_id, reader_id)
+
+
+async def require_readable(
+    connection: AsyncConnection, channel_id: str, reader_id: str | None
+) -> ChannelView:
+    """Return the channel. Raises NotFound where there is none for the reader."""
+    query = _channels(reader_id).where(channels.c.channel_id == channel_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise no_such_channel()
+    return view_of(require_channel(channel_from_row(row), row["role"]), row["role"])
+
+
+async def list_channels(
+    database: Database, reader_id: str | None, after: str | None, count: int
+) -> list[tuple[str, ChannelView]]:
+    """Return at most `count` of the channels that the reader may read, behind `after`, by code points."""
+    async with database.reading() as connection:
+        key = in_order(connection, channels.c.channel_id)
+        behind = true() if after is None else key > after
+
+        def first(candidates: Select[Any]) -> Select[Any]:
+            return select(candidates.where(behind).order_by(key).limit(count).subquery().c.channel_id)
+
+        # Private channels of others may be many: looking for the readable ones starts from those that can be.
+        public = first(select(channels.c.channel_id).where(~channels.c.private))
+        own = first(
+            select(channels.c.channel_id)
+            .join(channel_members, channel_members.c.channel_id == channels.c.channel_id)
+            .where(channel_members.c.user_id == reader_id)
+        )
+        candidates = union(public, own).subquery()
+        query = _channels(reader_id).where(
+            READABLE, channels.c.channel_id.in_(select(candidates.c.channel_id))
+        )
+        rows = (await connection.execute(query.order_by(key).limit(count))).mappings()
+        return [(row["channel_id"], view_of(channel_from_row(row), row["role"])) for row in rows]
+
+
+async def list_members(
+    database: Database, channel_id: str, reader_id: str | None, after: str | None, count: int
+) -> list[tuple[str, Membership]]:
+    """Return at most `count` members behind `after`, by their ids' code points. Raises NotFound."""
+    member = channel_members.c
+    source = with_role(channel_members.join(channels, channels.c.channel_id == member.channel_id), reader_id)
+    async with database.reading() as connection:
+        key = in_order(connection, member.user_id)
+        query = (
+            select(member.user_id, member.role, member.version)
+            .select_from(source)
+            .where(member.channel_id == channel_id, READABLE, true() if after is None else key > after)
+            .order_by(key)
+            .limit(count)
+        )
+        rows = (await connection.execute(query)).all()
+        if not rows:
+            await require_readable(connection, channel_id, reader_id)
+    return [
+        (user_id, Membership(channel_id=channel_id, user_id=user_id, role=role, version=version))
+        for user_id, role, version in rows
+    ]
+
+
+def view_of(channel: ChannelState, role: Role | None) -> ChannelView:
+    """Return a channel as someone with this role sees it."""
+    return ChannelView(
+        channel_id=channel.channel_id,
+        name=channel.name,
+        private=channel.private,
+        created_by=channel.created_by,
+        created_at=format_ms(channel.created_at),
+        last_sequence=channel.last_sequence,
+        role=role,
+    )
+
+
+def _channels(reader_id: str | None) -> Select[Any]:
+    return select(*CHANNEL_COLUMNS, reader.c.role).select_from(with_role(channels, reader_id))

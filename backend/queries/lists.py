@@ -1,0 +1,157 @@
+"""Lists out of channels: messages, threads, and the events themselves.
+
+Guarantees: the reader's right is asked in the very statement that reads; a page costs what it holds.
+Each function returns (sequence, item) pairs, and raises NotFound where nothing exists for the reader.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, RowMapping, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.database.engine import Database
+from backbone.database.tables import channels, message_events, messages
+from backend.domain.access import require_may_see, sees_deleted
+from backend.queries.channels import require_readable
+from backend.queries.joins import READABLE, reader, with_role
+from backend.queries.messages import require_message_row
+from backend.queries.redaction import redacted
+from backend.rows import MESSAGE_COLUMNS, message_from_row
+from schemas.messages import Message
+
+_message = messages.c
+_event = message_events.c
+
+
+async def newest_messages(
+    database: Database, channel_id: str, reader_id: str | None, before: int | None, count: int
+) -> list[tuple[int, Message]]:
+    """Return the channel's live messages that were created before `before`, newest first."""
+    older = true() if before is None else _message.sequence < before
+    async with database.reading() as connection:
+        found = await _live_messages(
+            connection,
+            reader_id,
+            (_message.channel_id == channel_id) & older,
+            _message.sequence.desc(),
+            count,
+        )
+        if not found:
+            await require_readable(connection, channel_id, reader_id)
+        return found
+
+
+async def messages_after(
+    database: Database, channel_id: str, reader_id: str | None, after: int, count: int
+) -> list[tuple[int, Message]]:
+    """Return the channel's live messages that were created after `after`, oldest first."""
+    async with database.reading() as connection:
+        found = await _live_messages(
+            connection,
+            reader_id,
+            (_message.channel_id == channel_id) & (_message.sequence > after),
+            _message.sequence,
+            count,
+        )
+        if not found:
+            await require_readable(connection, channel_id, reader_id)
+        return found
+
+
+async def replies_to(
+    database: Database, message_id: str, reader_id: str | None, after: int, count: int
+) -> list[tuple[int, Message]]:
+    """Return the live replies to the message, which may be deleted itself, oldest first."""
+    async with database.reading() as connection:
+        found = await _live_messages(
+            connection,
+            reader_id,
+            (_message.parent_id == message_id) & (_message.sequence > after),
+            _message.sequence,
+            count,
+        )
+        if not found:
+            await require_message_row(connection, message_id, reader_id)
+        return found
+
+
+async def history_of(
+    database: Database, message_id: str, reader_id: str | None, after: int, count: int
+) -> list[tuple[int, msgspec.Raw]]:
+    """Return the message's events as they are stored, oldest first. Raises Gone too, except to owners."""
+    async with database.reading() as connection:
+        message = await require_message_row(connection, message_id, reader_id)
+        require_may_see(message["deleted_at"] is not None, message["role"])
+        rows = await _events(
+            connection,
+            reader_id,
+            (_event.message_id == message_id) & (_event.sequence > after),
+            count,
+        )
+    # A deletion may have come in between.
+    for row in rows:
+        require_may_see(row["deleted_at"] is not None, row["role"])
+    return [(row["sequence"], _raw(row["body"])) for row in rows]
+
+
+async def events_after(
+    database: Database, channel_id: str, reader_id: str | None, after: int, count: int
+) -> list[tuple[int, msgspec.Raw]]:
+    """Return the channel's events, oldest first, no gap; what was deleted is emptied, except for owners."""
+    async with database.reading() as connection:
+        rows = await _events(
+            connection,
+            reader_id,
+            (_event.channel_id == channel_id) & (_event.sequence > after),
+            count,
+        )
+        if not rows:
+            await require_readable(connection, channel_id, reader_id)
+    return [(row["sequence"], _raw(_as_seen(row))) for row in rows]
+
+
+async def _live_messages(
+    connection: AsyncConnection,
+    reader_id: str | None,
+    which: ColumnElement[bool],
+    order: ColumnElement[Any],
+    count: int,
+) -> list[tuple[int, Message]]:
+    source = with_role(messages.join(channels, channels.c.channel_id == _message.channel_id), reader_id)
+    query = (
+        select(*MESSAGE_COLUMNS)
+        .select_from(source)
+        .where(which, _message.deleted_at.is_(None), READABLE)
+        .order_by(order)
+        .limit(count)
+    )
+    rows = (await connection.execute(query)).mappings()
+    return [(row["sequence"], message_from_row(row).message) for row in rows]
+
+
+async def _events(
+    connection: AsyncConnection, reader_id: str | None, which: ColumnElement[bool], count: int
+) -> Sequence[RowMapping]:
+    """Return events with the time of their message's deletion, and the reader's role."""
+    source = message_events.join(channels, channels.c.channel_id == _event.channel_id)
+    source = with_role(source, reader_id).outerjoin(messages, _message.message_id == _event.message_id)
+    query = (
+        select(_event.sequence, _event.body, _message.deleted_at, reader.c.role)
+        .select_from(source)
+        .where(which, READABLE)
+        .order_by(_event.sequence)
+        .limit(count)
+    )
+    return (await connection.execute(query)).mappings().all()
+
+
+def _as_seen(row: RowMapping) -> str:
+    if row["deleted_at"] is None or sees_deleted(row["role"]):
+        return str(row["body"])
+    return redacted(row["body"])
+
+
+def _raw(body: str) -> msgspec.Raw:
+    return msgspec.Raw(body.encode())
