@@ -10,8 +10,12 @@ from typing import Any
 import uvicorn
 
 from backbone.errors import SetupError
+from backbone.http_connection import LimitedConnection
 
 _GRACE_S = 3
+_BACKLOG = 1024
+# Longer than clients' own patience (Node: 5 s), so that they close first, with no request on its way.
+_KEEP_ALIVE_S = 15
 
 
 class _Server(uvicorn.Server):
@@ -32,7 +36,7 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-        listener.listen(1024)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
@@ -48,6 +52,11 @@ async def serve_http(app: Any, listener: socket.socket, stop: asyncio.Event) -> 
     """Serve until `stop` is set, then let the requests under way end, within a few seconds."""
     config = uvicorn.Config(
         app,
+        http=LimitedConnection,
+        # Sockets have a server of their own.
+        ws="none",
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -21,7 +21,7 @@ async def backend(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[
 
 
 async def test_pages_of_other_sites_are_refused(backend: Backend) -> None:
-    """A browser sends what a page asks: only this machine's pages are served, and none may read the answer."""
+    """A browser sends what a page asks: only this machine's pages are served; none may read the answer."""
     body = {"channel_id": "c", "author_id": "a", "content": "x"}
     for origin, status in [("http://evil.example", 403), ("null", 403), ("http://localhost:3000", 201)]:
         answer = await backend.client.post("/messages", json=body, headers={"Origin": origin})
