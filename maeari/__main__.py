@@ -1,5 +1,6 @@
 """`maeari`: the command line. Each process and each tool loads when it is called."""
 
+import time
 from pathlib import Path
 
 import click
@@ -156,6 +157,60 @@ def topics_show(data: Path | None) -> None:
                 click.echo(f"{ports.eventlog.full_name(name):<32} {topic.cleanup:<8} {offsets}")
 
     run_work(settings, work)
+
+
+@main.group()
+def bench() -> None:
+    """Measurements, on scratch stores beside those of the settings."""
+
+
+@bench.command("write")
+@click.option(
+    "--connections",
+    default="1,16,64,256",
+    show_default=True,
+    callback=lambda _context, _option, value: _numbers(value),
+    help="Numbers of connections, each with one request in flight.",
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Of each load.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    help="Pairs with and without group commit.  [default: 3 at 64 connections, else 1]",
+)
+@click.option("--channels", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--authors", type=click.IntRange(1), default=1_000, show_default=True)
+@click.option("--hot/--no-hot", default=True, help="Also the load of all authors on one channel.")
+@click.option(
+    "--csv",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the figures are written.  [default: bench-results/write-TIME.csv]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def bench_write(
+    connections: tuple[int, ...],
+    seconds: float,
+    repeats: int | None,
+    channels: int,
+    authors: int,
+    hot: bool,
+    csv: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure acknowledged posts, with group commit and without, in turns."""
+    from bench.write import Plan, run  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    plan = Plan(connections, seconds, repeats, channels, authors, hot)
+    path = csv or Path("bench-results") / f"write-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.csv"
+    run_work(settings, lambda: run(settings, plan, path, as_json))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(number) for number in text.split(",") if number.strip().isdecimal())
+    if len(numbers) != text.count(",") + 1 or not all(1 <= number <= 10_000 for number in numbers):
+        raise click.BadParameter(f"{text!r} is not a list of numbers from 1 to 10000, with commas between")
+    return numbers
 
 
 if __name__ == "__main__":

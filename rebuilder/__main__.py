@@ -5,7 +5,7 @@ import sys
 from backbone.errors import SetupError
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
-from rebuilder.progress import shown_progress
+from backbone.progress import shown_progress
 from rebuilder.record import messages_told
 from rebuilder.report import Report, Source
 from rebuilder.search import rebuild_search

@@ -21,7 +21,7 @@ from backbone.eventlog import EventLog, Reader, TopicPartition
 from backbone.search import ItemFailure, SearchIndex
 from rebuilder.digest import Digests, message_hash
 from rebuilder.patience import patiently
-from rebuilder.progress import Progress
+from backbone.progress import Progress
 from rebuilder.replay import PROBLEMS_NAMED, Replay
 from rebuilder.report import Counts, Outcome, Report, Source
 from schemas.documents import IndexedDocument

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from backbone.progress import Silent
 from backbone.search import ItemFailure, SearchIndex
-from rebuilder.progress import Silent
 from rebuilder.report import Report, Source
 from rebuilder.search import rebuild_search
 from schemas.documents import IndexedDocument

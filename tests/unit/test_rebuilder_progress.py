@@ -5,8 +5,8 @@ import io
 import pytest
 
 from backbone.errors import Unavailable
+from backbone.progress import Bars, Lines, shown_progress
 from rebuilder.patience import patiently
-from rebuilder.progress import Bars, Lines, shown_progress
 from rebuilder.report import Counts, Outcome, Problem, Report
 from schemas.events import encode
 

@@ -67,7 +67,7 @@ async def test_compaction_leaves_the_last_of_each_key_readable(site: LogSite, lo
 
 
 async def test_dropped_topics_are_gone_with_what_they_held(site: LogSite, log: EventLog) -> None:
-    """drop_topics removes this prefix's topics and no others; made again, they are empty, and new to groups."""
+    """drop_topics removes this prefix's topics and no others; made again they are empty, new to groups."""
     neighbour = site.open_neighbour()
     await neighbour.apply_topics(TOPICS, 1)
     await append(neighbour, [record(CREATED, "k", "theirs")])

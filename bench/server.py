@@ -1,0 +1,149 @@
+"""The backend as a process of its own, as users start it: ready in the block, stopped after it."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from backbone.settings import Settings
+from bench.failure import MeasurementFailed
+
+HOST = "127.0.0.1"
+_READY_WITHIN_S = 30.0
+_ENDS_WITHIN_S = 20.0
+_ASK_EVERY_S = 0.05
+# Servers' ports lie below the ephemeral ones, which connections of others may hold.
+_PORTS = range(20_000, 32_000)
+
+
+@dataclass(frozen=True)
+class RunningBackend:
+    """A backend that answers at this port."""
+
+    port: int
+    process_id: int
+
+    def cpu_s(self) -> float | None:
+        """Return the CPU seconds that it has used up to now; None where the system does not say."""
+        try:
+            stat = Path(f"/proc/{self.process_id}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def running_backend(
+    settings: Settings, core: int | None, **variables: object
+) -> AsyncIterator[RunningBackend]:
+    """Run a backend on the stores of `settings`, on one core where one is given.
+
+    `variables` are more settings, named without `MAEARI_`. Raises MeasurementFailed.
+    """
+    port = _free_port()
+    log = settings.data / "backend.log"
+    with log.open("ab") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "maeari", "backend"),
+            env=environment(settings, PORT=port, **variables),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        await _ready(process, port)
+        yield RunningBackend(port, process.pid)
+        if process.returncode is not None:
+            raise MeasurementFailed(f"the backend ended by itself ({process.returncode}): {_last_line(log)}")
+    except NotReady as error:
+        raise MeasurementFailed(f"the backend {error}: {_last_line(log)}") from error
+    finally:
+        await _end(process)
+    if process.returncode != 0:
+        raise MeasurementFailed(f"the backend ended with {process.returncode}: {_last_line(log)}")
+
+
+def environment(settings: Settings, **variables: object) -> dict[str, str]:
+    """Return the environment of a backend on the stores of `settings`; the rest is as it is here."""
+    ours: Mapping[str, object] = {
+        "DATA": settings.data,
+        "DATABASE_URL": settings.database_url,
+        "EVENTLOG_URL": settings.eventlog_url,
+        "SEARCH_URL": settings.search_url,
+        "TOPIC_PREFIX": settings.topic_prefix,
+        "SEARCH_ALIAS": settings.search_alias,
+        # The load names its authors itself, which only this machine may do.
+        "AUTH": "off",
+        "HOST": HOST,
+        **variables,
+    }
+    return {**os.environ, **{f"MAEARI_{name}": str(value) for name, value in ours.items()}}
+
+
+class NotReady(Exception):
+    """The backend did not come up; the text says what it did instead."""
+
+
+async def _ready(process: asyncio.subprocess.Process, port: int) -> None:
+    try:
+        async with asyncio.timeout(_READY_WITHIN_S):
+            while not await _answers_well(port):
+                if process.returncode is not None:
+                    raise NotReady(f"ended with {process.returncode}")
+                await asyncio.sleep(_ASK_EVERY_S)
+    except TimeoutError:
+        raise NotReady(f"was not ready within {_READY_WITHIN_S:g} s") from None
+
+
+async def _answers_well(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    try:
+        writer.write(f"GET /health/ready HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode())
+        return b" 200 " in await reader.readline()
+    except OSError:
+        return False
+    finally:
+        writer.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask it to stop, and kill it when it does not."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):  # it has just ended by itself
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_ENDS_WITHIN_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _free_port() -> int:
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "it said nothing")
