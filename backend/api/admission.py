@@ -15,10 +15,11 @@ from backend.limits import WriteLimit
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def checks(settings: Settings) -> Callable[[Request[Any, Any, Any]], None]:
+def checks(settings: Settings) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
     """Return what every request passes before its body is read."""
 
-    def check(request: Request[Any, Any, Any]) -> None:
+    # A coroutine although it waits for nothing: the framework sends plain functions through a thread.
+    async def check(request: Request[Any, Any, Any]) -> None:
         _check_page(request, settings)
         if request.method not in _READING:
             _check_content_type(request)
