@@ -40,8 +40,8 @@ async def put_member(
     request: Request[Any, Any, Any],
     channel_id: FromPath[str],
     user_id: FromPath[str],
-    data: Annotated[PutMemberBody | None, Body(title="The role; the body may be left out")],
     write_side: NamedDependency[WriteSide],
+    data: Annotated[PutMemberBody | None, Body(title="The role; the body may be left out")] = None,
 ) -> Response[Membership]:
     """Make the user a member of the channel, in the given role; 409 when the last owner steps down."""
     membership = await write_side.executor.execute(

@@ -5,7 +5,7 @@ Guarantees: whether a channel may be read is asked in the statement that reads i
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, FromClause
+from sqlalchemy import ColumnElement, FromClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.tables import channel_members, channels
@@ -22,6 +22,6 @@ def with_role(source: FromClause, reader_id: str | None) -> FromClause:
     return source.outerjoin(reader, same)
 
 
-def in_order(connection: AsyncConnection, column: Column[Any]) -> ColumnElement[Any]:
+def in_order(connection: AsyncConnection, column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the column to be compared and sorted by code points, whatever the database's own order is."""
     return column.collate("C") if connection.dialect.name == "postgresql" else column

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, func, or_, select, true, union
+from sqlalchemy import ColumnElement, FromClause, Text, and_, func, or_, select, true, union
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,19 +31,19 @@ async def list_unread(
             _message.deleted_at.is_(None),
             _message.author_id != user_id,
         )
-        mentioning = _mentions(connection, user_id, page.c.role)
+        mentioning = _mentions(connection, user_id, page)
         query = select(
             page.c.channel_id,
             page.c.read_sequence,
             page.c.last_sequence,
-            _count(unread_ones).label("unread"),
-            _count(unread_ones & mentioning).label("mentions"),
+            _count(page, unread_ones).label("unread"),
+            _count(page, unread_ones & mentioning).label("mentions"),
         ).order_by(in_order(connection, page.c.channel_id))
         rows = (await connection.execute(query)).mappings()
         return [(row["channel_id"], Unread(**row)) for row in rows]
 
 
-def _channels_of(connection: AsyncConnection, user_id: str, after: str | None, count: int) -> Any:
+def _channels_of(connection: AsyncConnection, user_id: str, after: str | None, count: int) -> FromClause:
     """Return the page's channels: they are cut out first, so that only their messages are counted."""
     candidates = union(
         select(channel_members.c.channel_id).where(channel_members.c.user_id == user_id),
@@ -69,17 +69,18 @@ def _channels_of(connection: AsyncConnection, user_id: str, after: str | None, c
     )
 
 
-def _count(condition: ColumnElement[bool]) -> Any:
-    return select(func.count()).select_from(messages).where(condition).scalar_subquery()
+def _count(page: FromClause, condition: ColumnElement[bool]) -> Any:
+    return select(func.count()).select_from(messages).where(condition).correlate(page).scalar_subquery()
 
 
-def _mentions(connection: AsyncConnection, user_id: str, role: ColumnElement[Any]) -> ColumnElement[bool]:
+def _mentions(connection: AsyncConnection, user_id: str, page: FromClause) -> ColumnElement[bool]:
     """Return whether a message mentions the user, by its id or as one of the channel's members."""
     if connection.dialect.name == "postgresql":
         names = func.json_array_elements_text(sql_cast(_message.mentions, JSON)).table_valued("value")
     else:
         names = func.json_each(_message.mentions).table_valued("value")
     name = sql_cast(names.c.value, Text)
-    meant = or_(name == user_id, and_(name == MENTION_CHANNEL, role.is_not(None)))
+    meant = or_(name == user_id, and_(name == MENTION_CHANNEL, page.c.role.is_not(None)))
+    mentioned = select(1).select_from(names).where(meant).correlate(messages, page).exists()
     # Most messages mention nobody: that is seen without reading the list.
-    return and_(_message.mentions != "[]", select(1).select_from(names).where(meant).exists())
+    return and_(_message.mentions != "[]", mentioned)
