@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
@@ -52,7 +53,7 @@ class GroupTransaction:
         except CommitUnknown as error:
             return [error] * len(commands)
         except Exception as error:  # noqa: BLE001 - whatever it is, each caller must hear of it
-            if len(commands) == 1:
+            if len(commands) == 1 and not _tried_again_alone(error):
                 return [error]
             log.info("group_tried_one_by_one", commands=len(commands), reason=type(error).__name__)
         return await self._one_by_one(commands)
@@ -62,10 +63,17 @@ class GroupTransaction:
         for command in commands:
             if len(results) >= 2 and all(isinstance(result, Unavailable) for result in results[-2:]):
                 # Two in a row: it is the database, not the commands.
-                results.append(results[-1])
+                results.append(Unavailable("database", "it went away while writes were tried one by one"))
             else:
-                results += await self.carry_out([command])
+                results.append(await self._alone(command))
         return results
+
+    async def _alone(self, command: Command) -> Result:
+        try:
+            [result] = await self._together([command])
+        except Exception as error:  # noqa: BLE001 - its caller must hear of it
+            return error
+        return result
 
     async def _together(self, commands: Sequence[Command]) -> list[Result]:
         """Carry them out in one transaction. Raises CommitUnknown, or what went wrong before a commit."""
@@ -108,8 +116,6 @@ class GroupTransaction:
                     results = [self._decided(group, command) for command in commands]
                     shards, events = await save(connection, group, self._shards), len(group.events)
         except CommitUnknown as error:
-            if not events:  # nothing was to be stored that could be missing
-                raise
             raise _Unsure(results, shards, events) from error
         self._stored(shards, events)
         return results
@@ -125,6 +131,11 @@ class GroupTransaction:
         except Rejected as rejection:
             return rejection
         return answer_of(command, situation, group)
+
+
+def _tried_again_alone(error: Exception) -> bool:
+    """Say whether a lone command may be tried once more: its connection was lost, it did not wait in vain."""
+    return isinstance(error, Unavailable) and not isinstance(error.__cause__, TimeoutError | PoolTimeout)
 
 
 class _Unsure(Exception):
