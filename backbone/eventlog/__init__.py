@@ -113,8 +113,8 @@ class Producer(Protocol):
         """Append all and return when all are durable, per partition in the order given.
 
         Raises Unavailable (some may have been written: sending again repeats them) or RecordTooLarge.
-        One with a fence writes all or nothing, raises Fenced once another has taken its place, and after
-        any other Unavailable is of no more use: open another.
+        One with a fence writes all or nothing, which readers see when this returns; it raises Fenced once
+        another has taken its place, and after any other Unavailable is of no more use: open another.
         """
 
     async def close(self) -> None:

@@ -7,6 +7,6 @@ log will never take stops its own key only.
 """
 
 from backbone.relay.lane import LaneRelay
-from backbone.relay.shard import owned_shard
+from backbone.relay.shard import OwnedShard, owned_shard
 
-__all__ = ["LaneRelay", "owned_shard"]
+__all__ = ["LaneRelay", "OwnedShard", "owned_shard"]

@@ -7,7 +7,7 @@ import pytest
 
 from backbone.database.ownership import IDLE_SESSION_TIMEOUT_MS, ownership
 from backbone.errors import Unavailable
-from backbone.eventlog import NewRecord, Producer
+from backbone.eventlog import Fenced, NewRecord, Producer
 from backbone.health import Health
 from backbone.relay import owned_shard
 from backbone.relay.shard import BATCH_MAX_CHARACTERS
@@ -17,7 +17,7 @@ from schemas.states import decode_state
 from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE, STREAM_TOPICS
 from tests.conftest import ADAPTERS
 from tests.support.eventlog import read_all
-from tests.support.messaging import Talk
+from tests.support.messaging import Talk, records_of
 from tests.support.relaying import (
     Stores,
     last_versions,
@@ -108,6 +108,22 @@ class TellsButForgets:
 
     async def close(self) -> None:
         await self._real.close()
+
+
+async def test_a_former_owner_cannot_put_old_behind_new(stores: Stores) -> None:
+    """One that froze with a batch in hand, and wakes up when its successor has told it all, is refused."""
+    talk = Talk("c")
+    posted = talk.post("old")
+    await put(stores.database, [posted])
+    former = await stores.eventlog.producer(f"relay.messages.{stores.shard_of('c')}")
+    await put(stores.database, [talk.edit(posted.payload.message_id, "new")])
+    assert await stores.drain() == 2
+    with pytest.raises(Fenced):
+        await former.send(records_of(posted))
+    await put(stores.database, [talk.post("after")])
+    assert await stores.drain() == 1
+    assert sorted((await told_by_channel(stores.eventlog))["c"]) == [2, 3, 4]
+    assert (await last_versions(stores.eventlog))[posted.payload.message_id] == 3
 
 
 async def test_a_slow_log_does_not_cost_the_ownership(stores: Stores) -> None:

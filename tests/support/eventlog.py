@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
 from backbone.eventlog import Consumer, EventLog, Headers, NewRecord, Reader, Record, TopicPartition
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
@@ -59,6 +62,17 @@ async def dropped_topics(settings: Settings) -> AsyncIterator[None]:
             log = open_eventlog(settings)
             await log.drop_topics()
             await log.close()
+
+
+async def configure(settings: Settings, topic: Topic, changed: Mapping[str, str]) -> None:
+    """Change settings of a topic on Kafka behind our back."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.eventlog_url.removeprefix("kafka://"))
+    await admin.start()
+    try:
+        full_name = f"{settings.topic_prefix}.{topic.name}"
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, full_name, dict(changed))])
+    finally:
+        await admin.close()
 
 
 def record(topic: Topic, key: str, value: str | None = "", headers: Headers = ()) -> NewRecord:

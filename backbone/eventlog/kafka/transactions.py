@@ -115,13 +115,18 @@ class TransactionClient:
         return Appended(places, None)
 
     async def end(self, *, commit: bool) -> None:
-        """Commit or abort the transaction; readers see it, or not, once its markers are written."""
+        """Commit or abort the transaction; return when readers see it, or see past it.
+
+        The first answer says that it is decided. Asked the same again, the coordinator says "concurrent"
+        until the markers lie in all partitions: a reader that looked before would take the log for shorter.
+        """
         request = EndTxnRequest(self._transactional_id, *self.identity, commit)
 
         async def ask() -> Iterable[int]:
             return [(await self._ask(request)).error_code]
 
-        await _until_done("commit" if commit else "abort", ask)
+        for _ in ("decide", "finish"):
+            await _until_done("commit" if commit else "abort", ask)
 
     async def exists(self, topic: str) -> bool:
         return topic in (await self.client.fetch_all_metadata()).topics()

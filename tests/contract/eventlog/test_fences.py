@@ -54,6 +54,15 @@ async def test_sends_keep_their_order_and_are_whole(log: EventLog) -> None:
         assert numbers == [(n, i) for n in range(3) for i in range(channel, 200, 5)]
 
 
+async def test_what_was_sent_is_there_for_who_looks_then(log: EventLog) -> None:
+    """A reader that asks for the end after a send has returned finds all of it before that end."""
+    producer = await log.producer("f")
+    reader = await log.reader(TOPICS)
+    for number in range(20):
+        await producer.send([record(topic, f"{n}", f"{number}") for topic in TOPICS for n in range(10)])
+        assert texts(await read_to_end(reader)) == [f"{number}"] * 20
+
+
 async def test_a_record_too_large_does_not_end_the_producer(log: EventLog) -> None:
     """RecordTooLarge, nothing of the batch is written, and the next send works."""
     producer = await log.producer("f")

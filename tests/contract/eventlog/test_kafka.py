@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import LeaderNotAvailableError
 
 from backbone.errors import SetupError, Unavailable
@@ -18,8 +16,8 @@ from backbone.eventlog.kafka import KafkaEventLog
 from backbone.eventlog.kafka.fenced import FencedProducer
 from backbone.eventlog.kafka.reader import KafkaReader
 from backbone.settings import KafkaSecurity, Settings
-from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE, Topic
-from tests.support.eventlog import LogSite, log_site, poll_until, read_to_end, record, texts
+from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE
+from tests.support.eventlog import LogSite, configure, log_site, poll_until, read_to_end, record, texts
 
 CREATED = MESSAGES_CREATED
 
@@ -103,19 +101,12 @@ async def test_tombstones_that_go_too_early_are_reported(site: LogSite) -> None:
     log = site.open()
     await log.apply_topics([MESSAGES_STATE], 1)
     assert await log.apply_topics([MESSAGES_STATE], 1) == []
-    await configure(site, MESSAGES_STATE, {"cleanup.policy": "compact", "delete.retention.ms": "86400000"})
+    await configure(
+        site.settings, MESSAGES_STATE, {"cleanup.policy": "compact", "delete.retention.ms": "86400000"}
+    )
     assert await log.apply_topics([MESSAGES_STATE], 1) == [
         "messages.state: keeps tombstones for 1 days, wanted 7 days; left as it is"
     ]
-
-
-async def configure(site: LogSite, topic: Topic, settings: dict[str, str]) -> None:
-    """Change settings of a topic behind our back."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers(site))
-    await admin.start()
-    full_name = f"{site.settings.topic_prefix}.{topic.name}"
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, full_name, settings)])
-    await admin.close()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -162,7 +153,7 @@ async def test_a_smaller_limit_of_the_broker_is_record_too_large(site: LogSite) 
     """A batch that the brokers refuse for its size is RecordTooLarge; the producer works on after that."""
     log = site.open()
     await log.apply_topics([CREATED], 1)
-    await configure(site, CREATED, {"max.message.bytes": "2000"})
+    await configure(site.settings, CREATED, {"max.message.bytes": "2000"})
     producer = await log.producer()
     with pytest.raises(RecordTooLarge):
         await producer.send([record(CREATED, "k", "x" * 3_000)])
@@ -174,7 +165,7 @@ async def test_behind_a_fence_a_smaller_limit_keeps_the_whole_send_out(site: Log
     """What the brokers refuse for its size takes the rest of its send with it, not the producer."""
     log = site.open()
     await log.apply_topics([CREATED, MESSAGES_STATE], 3)
-    await configure(site, CREATED, {"max.message.bytes": "2000"})
+    await configure(site.settings, CREATED, {"max.message.bytes": "2000"})
     producer = await log.producer("f")
     for round_ in range(3):
         small = [record(topic, f"{n}", f"{round_}") for topic in (CREATED, MESSAGES_STATE) for n in range(9)]
