@@ -72,7 +72,9 @@ class WriteLimit:
             "RateLimit-Reset": str(math.ceil((self._burst - tokens) / self._rate)),
         }
 
-    def __len__(self) -> int:
+    @property
+    def users(self) -> int:
+        """How many users it remembers."""
         return len(self._buckets)
 
     def _tokens(self, bucket: _Bucket, now_s: float) -> float:

@@ -13,6 +13,7 @@ from backend.domain.rejections import Forbidden
 from backend.limits import WriteLimit
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 def checks(settings: Settings) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
@@ -21,7 +22,7 @@ def checks(settings: Settings) -> Callable[[Request[Any, Any, Any]], Awaitable[N
     # A coroutine although it waits for nothing: the framework sends plain functions through a thread.
     async def check(request: Request[Any, Any, Any]) -> None:
         _check_page(request, settings)
-        if request.method not in _READING:
+        if request.method in _WITH_BODY:
             _check_content_type(request)
 
     return check
@@ -42,7 +43,8 @@ def _check_page(request: Request[Any, Any, Any], settings: Settings) -> None:
 def _check_content_type(request: Request[Any, Any, Any]) -> None:
     """Refuse a body that says it is no JSON; one that says nothing is read as JSON."""
     content_type = request.headers.get("Content-Type")
-    if content_type is None or request.headers.get("Content-Length") == "0":
+    empty = request.headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in request.headers
+    if content_type is None or empty:
         return
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json" and not (

@@ -19,7 +19,7 @@ from backbone.search import SearchIndex
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
 from backend.api.admission import checks, limit_headers
-from backend.api.heads import answering_heads
+from backend.api.heads import answering_heads, options_of
 from backend.api.identity import authentication
 from backend.api.problems import EXCEPTION_HANDLERS
 from backend.api.routes import ROUTES
@@ -72,8 +72,9 @@ def create_app(
         "mailbox": Mailbox(database, clock),
         "limit": limit,
     }
+    handlers = [*ROUTES, probes]
     app = Litestar(
-        route_handlers=[*ROUTES, probes],
+        route_handlers=[options_of(handlers), *handlers],
         dependencies={name: _given(value) for name, value in values.items()},
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=checks(settings),

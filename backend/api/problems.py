@@ -70,6 +70,19 @@ _STATUS_OF_REJECTION: Mapping[type[Rejected], tuple[int, str]] = {
 }
 
 
+# What the framework refuses, by the names that our own refusals have.
+_SLUG_OF_STATUS: Mapping[int, str] = {
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+}
+# The names of RFC 9110, which Python learns in later versions.
+_TITLE_OF_STATUS: Mapping[int, str] = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
 def rejected(_request: Request[Any, Any, Any], error: Rejected) -> Response[Problem]:
     """Answer what the domain refused."""
     status, slug = _STATUS_OF_REJECTION[type(error)]
@@ -153,7 +166,7 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         case _:
             detail = error.detail
     headers = dict(error.headers or {})
-    return _answer(status, HTTPStatus(status).phrase.lower().replace(" ", "-"), detail, headers=headers)
+    return _answer(status, _SLUG_OF_STATUS.get(status, "bad-request"), detail, headers=headers)
 
 
 def undecodable(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -182,7 +195,11 @@ def _answer(
     headers: Mapping[str, str] | None = None,
 ) -> Response[Problem]:
     problem = Problem(
-        type=f"/problems/{slug}", title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors
+        type=f"/problems/{slug}",
+        title=_TITLE_OF_STATUS.get(status) or HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        errors=errors,
     )
     return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 

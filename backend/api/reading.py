@@ -15,6 +15,7 @@ from backend.api.paths import channel_in_path
 from backend.api.writing import WriteSide
 from backend.domain.commands import MarkRead
 from backend.domain.rejections import Invalid
+from backend.limits import WriteLimit
 from backend.queries.unread import list_unread
 from schemas.channels import Unread
 from schemas.notifications import NumberedNotification
@@ -73,9 +74,13 @@ async def mark_notifications_read(
     request: Request[Any, Any, Any],
     data: Annotated[ReadNotificationsBody, Body(title="The mark")],
     mailbox: NamedDependency[Mailbox],
+    limit: NamedDependency[WriteLimit],
 ) -> None:
     """Mark everything up to `up_to` as read; a mark never goes back, nor beyond what the inbox holds."""
-    await mailbox.mark_read(actor_of(request), data.up_to)
+    user_id = actor_of(request)
+    # This is no command, which would be counted where it is taken on.
+    limit.take(user_id)
+    await mailbox.mark_read(user_id, data.up_to)
 
 
 def _flag(field: str, text: str) -> bool:

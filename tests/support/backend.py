@@ -48,12 +48,13 @@ class Backend:
 
 
 @asynccontextmanager
-async def running_backend(settings: Settings) -> AsyncIterator[Backend]:
+async def running_backend(settings: Settings, limit: WriteLimit | None = None) -> AsyncIterator[Backend]:
     """Migrate, open the ports and serve the app to an HTTP client, without a socket."""
+    if limit is None:
+        limit = WriteLimit(settings.write_rate, settings.write_burst)
     async with open_ports(settings) as ports:
         await migrate(ports.database)
         clock = SystemClock()
-        limit = WriteLimit(settings.write_rate, settings.write_burst)
         executor = CommandExecutor(ports.database, clock, lambda command: limit.take(command.actor_id))
         health = Health("database")
         app = create_app(executor, ports.database, ports.search, clock, health, settings, limit)

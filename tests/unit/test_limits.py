@@ -95,8 +95,8 @@ def test_what_it_remembers_is_bounded() -> None:
     limit = WriteLimit(rate=10, burst=20, now_s=watch, users_max=100)
     for n in range(1_000):
         limit.take(f"at once {n}")
-    assert len(limit) == 100
+    assert limit.users == 100
     for n in range(1_000):
         watch.now_s += 1
         limit.take(f"one by one {n}")
-    assert len(limit) <= 2
+    assert limit.users <= 2
