@@ -162,7 +162,8 @@ BAD_PARAMETERS = [
     ("limit=0", "limit"), ("limit=101", "limit"), ("limit=-1", "limit"), ("limit=", "limit"),
     ("limit=1e1", "limit"), ("limit=%D9%A1", "limit"), ("limit=10&limit=10", "limit"),
     ("cursor=", "cursor"), ("cursor=x", "cursor"), ("cursor=%EA%B0%80", "cursor"),
-    ("cursor=" + "A" * 4000, "cursor"), ("cursor=AAAAAAAAAAAAAAAAAAAAAA", "cursor"), ("offset=1", "offset"), ("Limit=1", "Limit"),
+    ("cursor=" + "A" * 4000, "cursor"), ("cursor=AAAAAAAAAAAAAAAAAAAAAA", "cursor"),
+    ("offset=1", "offset"), ("Limit=1", "Limit"),
 ]  # fmt: skip
 
 
