@@ -22,6 +22,7 @@ stopped_keys = Gauge(
     "maeari_outbox_stopped_keys", "Ordering keys that wait behind a row that the log does not take.", ["lane"]
 )
 _LONGEST_NAMED = 100
+_BROUGHT_BACK_AT_ONCE = 5_000
 
 
 def siding_of(shard: int) -> int:
@@ -105,8 +106,20 @@ class Siding:
             await connection.execute(update(outbox).where(chosen).values(shard=siding_of(self._shard)))
 
     async def bring_back(self, connection: AsyncConnection, head: Row[Any]) -> None:
-        """Delete a key's first row, which was told, and put the others where they were, all at once."""
-        others = self._aside & (outbox.c.ordering_key == head.ordering_key)
+        """Delete a key's first row, which was told, and put the others back where they were.
+
+        Until this has returned the key must stand still: it takes a transaction for each few thousand rows.
+        """
         async with connection.begin():
             await connection.execute(delete(outbox).where(outbox.c.position == head.position))
-            await connection.execute(update(outbox).where(others).values(shard=self._shard))
+        next_rows = (
+            select(outbox.c.position)
+            .where(self._aside & (outbox.c.ordering_key == head.ordering_key))
+            .order_by(outbox.c.position)
+            .limit(_BROUGHT_BACK_AT_ONCE)
+        )
+        moving = update(outbox).where(outbox.c.position.in_(next_rows)).values(shard=self._shard)
+        moved = 1
+        while moved:
+            async with connection.begin():
+                moved = (await connection.execute(moving)).rowcount

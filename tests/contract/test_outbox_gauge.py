@@ -1,0 +1,134 @@
+"""How full the outbox is, on both databases: what the metrics say, and when writes are refused."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+from prometheus_client import REGISTRY
+
+from backbone.clock import SystemClock
+from backbone.database.engine import Database
+from backbone.health import Health
+from backbone.outbox import shards_of
+from backbone.outbox_watch import OutboxWatch, keep_looking
+from backbone.relay.stopped import Siding
+from backend.domain.rejections import Overloaded
+from backend.outbox_gauge import OutboxGauge
+from tests.conftest import ADAPTERS
+from tests.support.database import migrated_database
+from tests.support.messaging import MOMENT_MS, Talk
+from tests.support.relaying import put
+from tests.support.waiting import until
+
+MAXIMUM = 20
+
+
+class Hand(SystemClock):
+    """A clock set by hand."""
+
+    def now_ms(self) -> int:
+        return MOMENT_MS + 60_000
+
+
+@pytest.fixture(params=ADAPTERS)
+async def database(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[Database]:
+    settings = request.getfixturevalue(f"{request.param}_settings")
+    async with migrated_database(settings, unique) as opened:
+        yield opened
+
+
+def metric(name: str, lane: str = "messages") -> float | None:
+    return REGISTRY.get_sample_value(name, {"lane": lane})
+
+
+async def test_the_metrics_tell_depth_and_age_of_each_lane(database: Database) -> None:
+    """All rows count, those that are set aside too; an empty lane has no age."""
+    watch = OutboxWatch(database, "messages", Hand())
+    assert await watch.look() == 0
+    assert (metric("maeari_outbox_depth"), metric("maeari_outbox_age_seconds")) == (0, 0)
+    talk = Talk("c")
+    await put(database, [talk.post("x") for _ in range(30)])
+    assert await watch.look() == 30
+    assert metric("maeari_outbox_age_seconds") == pytest.approx(60, abs=0.1)
+    shards = await shards_of(database, "messages")
+    async with database.writing() as connection:
+        for shard in range(shards):
+            await Siding("messages", shard).put(connection, [1, 2, 3])
+    assert await watch.look() == 30
+    assert metric("maeari_outbox_age_seconds") == pytest.approx(60, abs=0.1)
+    assert await OutboxWatch(database, "messages", Hand(), up_to=7).look() == 7
+    assert await OutboxWatch(database, "notifications", Hand()).look() == 0
+    assert metric("maeari_outbox_age_seconds", "notifications") == 0
+
+
+async def test_writes_are_refused_between_two_looks(database: Database) -> None:
+    """What this process stored counts at once; what the log has taken meanwhile, with the next look."""
+    health = Health("outbox")
+    gauge = OutboxGauge(database, MAXIMUM, health, Hand())
+    await gauge.look()
+    for _ in range(MAXIMUM):
+        gauge.require_room()
+        gauge.stored(1)
+    with pytest.raises(Overloaded) as refused:
+        gauge.require_room()
+    assert refused.value.retry_after_s > 0
+    # The log has taken it all: there are no rows.
+    await gauge.look()
+    gauge.require_room()
+    assert health.readiness().ready
+
+
+async def test_a_full_outbox_is_not_ready(database: Database) -> None:
+    """At the maximum the probe says no, whoever stored the rows."""
+    health = Health("outbox")
+    gauge = OutboxGauge(database, MAXIMUM, health, Hand())
+    talk = Talk("c")
+    await put(database, [talk.post("x") for _ in range(MAXIMUM)])
+    assert await gauge.look() == MAXIMUM
+    assert not health.readiness().ready
+    with pytest.raises(Overloaded):
+        gauge.require_room()
+
+
+async def test_the_gauge_looks_at_once_when_room_runs_out(database: Database) -> None:
+    """A refusal for what the relay has told meanwhile lasts no longer than a look."""
+    gauge = OutboxGauge(database, MAXIMUM, Health("outbox"), Hand())
+    stop = asyncio.Event()
+    running = asyncio.create_task(gauge.run(stop))
+    for _ in range(50):
+        await until(lambda: has_room(gauge), within_s=0.5, every_s=0.005)
+        gauge.stored(MAXIMUM)
+    stop.set()
+    await running
+
+
+async def has_room(gauge: OutboxGauge) -> bool:
+    try:
+        gauge.require_room()
+    except Overloaded:
+        return False
+    return True
+
+
+async def test_what_costs_much_is_done_rarely() -> None:
+    """A look that takes a while is followed by a pause of twenty times that, ten when it was asked for."""
+    loop = asyncio.get_running_loop()
+    stop, asked = asyncio.Event(), asyncio.Event()
+    began: list[float] = []
+
+    async def look() -> None:
+        began.append(loop.time())
+        await asyncio.sleep(0.02)
+        asked.set()
+
+    running = asyncio.create_task(keep_looking(look, stop, asked))
+    await until(lambda: looked_often(began))
+    stop.set()
+    await running
+    pauses = [later - earlier for earlier, later in pairwise(began)]
+    assert min(pauses) >= 0.2
+
+
+async def looked_often(began: list[float]) -> bool:
+    return len(began) > 3
