@@ -38,10 +38,10 @@ class RowsStatement:
         self._sqlite = sql.format(given=_of_json(columns), **_SQLITE_WORDS)
 
     async def execute(self, connection: AsyncConnection, rows: Collection[Row]) -> CursorResult[Any]:
-        """Run it over the rows, of which there is one at least."""
+        """Run it over the rows, of which there is one at least. Text with a NUL is refused."""
         if connection.dialect.name == "postgresql":
             return await connection.exec_driver_sql(self._postgres, tuple(map(list, zip(*rows, strict=True))))
-        return await connection.exec_driver_sql(self._sqlite, (json.dumps(list(rows)),))
+        return await connection.exec_driver_sql(self._sqlite, (_json(rows),))
 
 
 def insert_rows(
@@ -66,6 +66,14 @@ def insert_rows(
         key = ", ".join(column.name for column in table.primary_key.columns)
         sql += f" ON CONFLICT ({key}) DO UPDATE SET {', '.join(changes)}"
     return RowsStatement(columns, sql)
+
+
+def _json(rows: Collection[Row]) -> str:
+    text = json.dumps(list(rows))
+    # SQLite would end a text at its NUL without a word; an escaped one, as in JSON within, is none.
+    if r"\u0000" in text and any(isinstance(value, str) and "\0" in value for row in rows for value in row):
+        raise ValueError("text with a NUL cannot be stored")
+    return text
 
 
 def _unnested(columns: Sequence[Column[Any]]) -> str:
