@@ -20,17 +20,21 @@ async def scratch_database(url: str, name: str) -> AsyncIterator[str]:
     """
     server = Database(url)
     own = f"{name}_{secrets.token_hex(6)}"
+    asked_for = False
     try:
         async with _administering(server) as connection:
+            asked_for = True
             await connection.execute(text(f'CREATE DATABASE "{own}"'))
-        try:
-            yield server.url.set(database=own).render_as_string(hide_password=False)
-        finally:
-            async with _administering(server) as connection:
-                # Whoever is still connected to it holds nothing that is worth keeping.
-                await connection.execute(text(f'DROP DATABASE IF EXISTS "{own}" WITH (FORCE)'))
+        yield server.url.set(database=own).render_as_string(hide_password=False)
     finally:
-        await server.close()
+        try:
+            # Even where making it was cut off: it may be there all the same.
+            if asked_for:
+                async with _administering(server) as connection:
+                    # Whoever is still connected to it holds nothing that is worth keeping.
+                    await connection.execute(text(f'DROP DATABASE IF EXISTS "{own}" WITH (FORCE)'))
+        finally:
+            await server.close()
 
 
 @asynccontextmanager
