@@ -1,7 +1,7 @@
 """What users may try, by chance: few of them, in few channels, so that they meet.
 
 A machine that inherits these rules carries each command out in its own way and compares the outcome
-with the model's. A key of a message stands in the bundle once it was made, deleted or not.
+with the model's. A message's id stands in the bundle once it was made, deleted or not.
 """
 
 import dataclasses
@@ -48,6 +48,8 @@ class CommandRules(RuleBasedStateMachine):
 
     messages: Bundle[str] = Bundle("messages")
     scope = ""
+    posts_make_channels: bool | None = None
+    """Whether every post makes the channel that it lacks; None: those do that ask for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +166,7 @@ class CommandRules(RuleBasedStateMachine):
             channel_id=self.scope + channel,
             content=content,
             idempotency_key=key,
-            channel_event_id=self.new_id("evt_") if auto else None,
+            channel_event_id=self.new_id("evt_") if auto or self.posts_make_channels else None,
             **more,
         )
         verdict = self.check(command)
