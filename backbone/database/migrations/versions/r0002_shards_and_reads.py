@@ -1,4 +1,4 @@
-"""The outbox cut into shards, read marks of channels, and an index for threads."""
+"""The outbox cut into shards, read marks of channels, indexes for threads and for lists by code points."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,11 @@ depends_on = None
 
 # A server's shards are shared by its backends; a file has one writer at a time whatever we do.
 _SHARDS = {"postgresql": 4, "sqlite": 1}
+
+_IN_ORDER_OF_CODE_POINTS = (
+    'CREATE INDEX channels_public ON channels (channel_id COLLATE "C") WHERE NOT private',
+    'CREATE INDEX channel_members_in_order ON channel_members (channel_id, user_id COLLATE "C")',
+)
 
 
 def upgrade() -> None:
@@ -37,6 +42,10 @@ def upgrade() -> None:
         outbox.drop_index("outbox_by_lane")
         outbox.create_index("outbox_by_shard", ["lane", "shard", "position"])
     op.create_index("messages_by_parent", "messages", ["parent_id", "sequence"])
+    if connection.dialect.name == "postgresql":
+        # SQLite's own order is that of the code points, which its primary keys serve.
+        for statement in _IN_ORDER_OF_CODE_POINTS:
+            op.execute(statement)
     op.create_table(
         "channel_reads",
         sa.Column("user_id", sa.Text(), nullable=False),
@@ -50,6 +59,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("channel_reads")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP INDEX channels_public")
+        op.execute("DROP INDEX channel_members_in_order")
     op.drop_index("messages_by_parent", table_name="messages")
     with op.batch_alter_table("outbox") as outbox:
         outbox.drop_index("outbox_by_shard")
