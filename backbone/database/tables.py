@@ -166,3 +166,7 @@ notified_messages = Table(
     Column("deleted", Boolean, nullable=False),
     comment="What the notifier knows of each message: newest version, who was mentioned when, its end.",
 )
+
+# Lists are in the order of code points: SQLite's own, which primary keys serve. On PostgreSQL migrations make
+# indexes for it, which cannot be said here: tables know no collation of an index.
+INDEXES_BY_CODE_POINT = ("channels_public", "channel_members_in_order")
