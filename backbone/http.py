@@ -61,6 +61,8 @@ async def serve_http(app: Any, listener: socket.socket, stop: asyncio.Event) -> 
         access_log=False,
         lifespan="off",
         server_header=False,
+        # Nothing here depends on who or what stands before us.
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config)

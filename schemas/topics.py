@@ -1,6 +1,7 @@
 """The topics: what each carries, how it is keyed and kept, and in which partition a record lies."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -85,6 +86,7 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(ordering_key: str, partitions: int) -> int:
     """Return the partition of an ordering key, as Kafka's Java client and kafkajs choose it."""
     return (murmur2(ordering_key.encode()) & 0x7FFFFFFF) % partitions
