@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.database.migrations import migrate
-from backbone.database.tables import channels, message_events, messages
+from backbone.database.tables import message_events
 from backbone.health import Health
 from backbone.settings import Settings
+from backend.commands import executor as executor_module
 from backend.commands.answers import Posted
 from backend.commands.executor import CommandExecutor
 from backend.domain.commands import EditMessage, PostMessage
@@ -57,21 +58,6 @@ async def sequences(database: Database, channel: str) -> list[int]:
         return sorted(await connection.scalars(query))
 
 
-async def test_a_command_that_breaks_the_transaction_harms_no_neighbour(database: Database) -> None:
-    """Given one command that the database cannot even be asked about, the others of its group succeed."""
-    executor = CommandExecutor(database, CLOCK)
-    poison = EditMessage("evt_x", "msg_\x00", "a", content="y")
-    results = await asyncio.gather(
-        *(executor.execute(post(f"{n}")) for n in range(5)),
-        executor.execute(poison),
-        *(executor.execute(post(f"{n}")) for n in range(5)),
-        return_exceptions=True,
-    )
-    assert sum(isinstance(result, Posted) for result in results) == 10
-    assert isinstance(results[5], Exception)
-    assert await sequences(database, "c") == list(range(1, 12))
-
-
 async def test_a_rejected_command_harms_no_neighbour(database: Database) -> None:
     """Given a stranger's edit in the middle of a group, only the edit is refused."""
     executor = CommandExecutor(database, CLOCK)
@@ -81,43 +67,6 @@ async def test_a_rejected_command_harms_no_neighbour(database: Database) -> None
         executor.execute(post()), executor.execute(edit), executor.execute(post()), return_exceptions=True
     )
     assert [type(result) for result in results] == [Posted, Forbidden, Posted]
-
-
-async def test_a_caller_that_leaves_changes_nothing(database: Database) -> None:
-    """Given cancelled callers, their commands are whole: no gap, and state and events agree."""
-    executor = CommandExecutor(database, CLOCK)
-    callers = [asyncio.create_task(executor.execute(post(f"{n}"))) for n in range(40)]
-    await asyncio.sleep(0)
-    for caller in callers[::2]:
-        caller.cancel()
-    await asyncio.gather(*callers, return_exceptions=True)
-    await executor.close()
-    stored = await sequences(database, "c")
-    assert stored == list(range(1, len(stored) + 1))
-    async with database.reading() as connection:
-        count = await connection.scalar(select(func.count()).select_from(messages))
-    assert count == len(stored) - 1
-
-
-async def test_two_processes_at_once(url: str, database: Database) -> None:
-    """Given two backends that make the same channels and use the same keys, each happens once."""
-    second_database = Database(url)
-    first, second = CommandExecutor(database, CLOCK), CommandExecutor(second_database, CLOCK)
-    try:
-        commands = [
-            (executor, post(f"{n}", channel=f"c{n % 5}", key=f"k{n}"))
-            for n in range(30)
-            for executor in (first, second)
-        ]
-        outcomes = await asyncio.gather(*(executor.execute(command) for executor, command in commands))
-    finally:
-        await second_database.close()
-    ids = {outcome.message.message_id for outcome in outcomes}
-    assert (len(ids), sum(outcome.repeated for outcome in outcomes)) == (30, 30)
-    for channel in range(5):
-        assert await sequences(database, f"c{channel}") == list(range(1, 8))
-    async with database.reading() as connection:
-        assert await connection.scalar(select(func.count()).select_from(channels)) == 5
 
 
 async def test_a_full_outbox_refuses_before_anything_is_stored(database: Database) -> None:
@@ -133,3 +82,48 @@ async def test_a_full_outbox_refuses_before_anything_is_stored(database: Databas
     readiness = health.readiness()
     assert (readiness.ready, readiness.status) == (False, "degraded")
     assert await sequences(database, "c") == [1, 2, 3, 4]
+
+
+async def test_what_arrives_during_a_commit_shares_the_next(database: Database) -> None:
+    """A lone command is committed at once; of many at once, as many as are allowed share a transaction."""
+    commits: list[int] = []
+    executor = CommandExecutor(
+        database, CLOCK, stored=lambda _shards, events: commits.append(events), batch_max=100
+    )
+    await executor.execute(post())
+    assert commits == [2]
+    await asyncio.gather(*(executor.execute(post(f"{n}")) for n in range(450)))
+    assert commits[1:] == [100, 100, 100, 100, 50]
+
+
+async def test_without_groups_each_has_its_own_transaction(database: Database) -> None:
+    """With groups of one, every command commits alone."""
+    commits: list[int] = []
+    executor = CommandExecutor(
+        database, CLOCK, stored=lambda _shards, events: commits.append(events), batch_max=1
+    )
+    await executor.execute(post())
+    await asyncio.gather(*(executor.execute(post(f"{n}", f"c{n}")) for n in range(20)))
+    assert commits == [2] * 21
+
+
+async def test_large_texts_do_not_pile_up_in_one_transaction(database: Database) -> None:
+    """A group ends where its text becomes too much, whatever the number of commands."""
+    commits: list[int] = []
+    executor = CommandExecutor(database, CLOCK, stored=lambda _shards, events: commits.append(events))
+    await executor.execute(post())
+    large = "x" * 40_000
+    await asyncio.gather(*(executor.execute(post(large)) for _ in range(150)))
+    assert commits[1:] == [100, 50]
+
+
+@pytest.mark.parametrize("limit", ["WAITING_MAX", "WAITING_MAX_CHARACTERS"])
+async def test_what_waits_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """Beyond the bound, in number or in size, commands are refused; those taken on are carried out."""
+    monkeypatch.setattr(executor_module, limit, 20)
+    executor = CommandExecutor(database, CLOCK)
+    answers = await asyncio.gather(*(executor.execute(post("x")) for _ in range(50)), return_exceptions=True)
+    assert [isinstance(answer, Posted) for answer in answers] == [True] * 20 + [False] * 30
+    assert {type(answer) for answer in answers[20:]} == {Overloaded}
+    assert await sequences(database, "c") == list(range(1, 22))
+    assert isinstance(await executor.execute(post()), Posted), "there is room again"

@@ -11,6 +11,7 @@ from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.errors import CommitUnknown, Unavailable
 from backbone.settings import Settings
+from backend.commands import transaction
 from backend.commands.answers import Posted
 from backend.commands.executor import CommandExecutor
 from backend.domain.commands import (
@@ -141,6 +142,21 @@ async def test_the_search_for_an_answer_loses_its_answers_too(site: Site) -> Non
     answers = await site.gather(commands)
     assert len(site.proxy.met) == 5
     await stored_once(site, commands, answers)
+
+
+@pytest.mark.parametrize("fate", [Fate.STORED, Fate.LOST])
+async def test_nobody_can_be_asked(site: Site, fate: Fate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server stays away: all hear that it is unknown, which asking again with the key finds out."""
+    monkeypatch.setattr(transaction, "_LOOK_UPS_MAX", 3)
+    site.proxy.fates.append(fate)
+    site.proxy.refuses_after_a_cut = True
+    commands = [post(f"{n}", key=f"k{n}") for n in range(10)]
+    answers = await site.gather(commands)
+    assert [type(answer) for answer in answers] == [CommitUnknown] * 10
+    site.proxy.refuses_after_a_cut = False
+    again = await site.gather([post(f"{n}", key=f"k{n}") for n in range(10)])
+    assert [answer.repeated for answer in again] == [fate is Fate.STORED] * 10
+    assert (await check_stored(site.database)).contents == sorted(f"{n}" for n in range(10))
 
 
 @pytest.mark.parametrize("number", [1, 40])

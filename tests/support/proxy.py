@@ -36,6 +36,8 @@ class PostgresProxy:
         self.met: list[Fate | str] = []
         """What was done until now, in order."""
         self.let_late_through = asyncio.Event()
+        self.refuses_after_a_cut = False
+        """Whether, once a connection was cut, no other is let through."""
 
     @classmethod
     @asynccontextmanager
@@ -64,6 +66,9 @@ class PostgresProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuses_after_a_cut and self.met:
+            writer.close()
+            return
         connection = await asyncio.open_connection(self._upstream.host, self._upstream.port)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             await _Session(self, reader, writer, *connection).run()

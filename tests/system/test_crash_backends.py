@@ -1,4 +1,4 @@
-"""kill -9 of backends under load on the real servers: clients go on with another, nothing is lost or twice."""
+"""kill -9 of backends under load on real servers: clients go on with another; nothing is lost, or twice."""
 
 import asyncio
 from collections import defaultdict
