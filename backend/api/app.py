@@ -4,23 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.health import Health
 from backbone.mailbox import Mailbox
-from backbone.probes import probe
 from backbone.search import SearchIndex
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
 from backend.api.admission import checks, limit_headers
 from backend.api.heads import answering_heads, options_of
 from backend.api.identity import authentication
+from backend.api.operators import operators_routes
 from backend.api.problems import EXCEPTION_HANDLERS
 from backend.api.routes import ROUTES
 from backend.api.search import ReadSide
@@ -58,13 +56,6 @@ def create_app(
 ) -> App:
     """Return the app over ports that are open; it starts and stops none of them. Raises SetupError."""
 
-    @get(["/health/live", "/health/ready", "/metrics"], include_in_schema=False, sync_to_thread=False)
-    def probes(request: Request[Any, Any, Any]) -> Response[bytes]:
-        answer = probe(request.url.path, health)
-        assert answer is not None, "each of these paths is a probe"
-        status, content_type, body = answer
-        return Response(body, status_code=status, media_type=content_type)
-
     values: Mapping[str, object] = {
         "write_side": WriteSide(executor, clock, posts_make_channels=settings.auth == "off"),
         "read_side": ReadSide(database, index, ZoneInfo(settings.timezone)),
@@ -72,7 +63,7 @@ def create_app(
         "mailbox": Mailbox(database, clock),
         "limit": limit,
     }
-    handlers = [*ROUTES, probes]
+    handlers = [*ROUTES, *operators_routes(health, settings.auth)]
     app = Litestar(
         route_handlers=[options_of(handlers), *handlers],
         dependencies={name: _given(value) for name, value in values.items()},
@@ -82,9 +73,8 @@ def create_app(
         guards=[authentication(open_verifier(settings, health))],
         cors_config=_cors(settings.allowed_origins),
         request_max_body_size=BODY_MAX_BYTES,
-        openapi_config=OpenAPIConfig(
-            title="maeari", version="1.0.0", path="/schema", render_plugins=[JsonRenderPlugin()]
-        ),
+        # The description is our own: the framework's knows nothing of headers that routes read by hand.
+        openapi_config=None,
         logging_config=None,
         debug=False,
     )
