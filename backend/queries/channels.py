@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import Select, select, true, union
+from sqlalchemy import Column, ColumnElement, Select, select, true, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channels
 from backend.domain.access import no_such_channel, require_channel
 from backend.domain.state import ChannelState
-from backend.queries.joins import READABLE, in_order, reader, with_role
+from backend.queries.joins import READABLE, in_order, readable_channel, reader, with_role
 from backend.rows import CHANNEL_COLUMNS, channel_from_row
 from schemas.channels import ChannelView, Membership, Role
 from schemas.clock import format_ms
@@ -37,24 +37,16 @@ async def list_channels(
 ) -> list[tuple[str, ChannelView]]:
     """Return at most `count` of the channels that the reader may read, behind `after`, by code points."""
     async with database.reading() as connection:
-        key = in_order(connection, channels.c.channel_id)
-        behind = true() if after is None else key > after
-
-        def first(candidates: Select[Any]) -> Select[Any]:
-            return select(candidates.where(behind).order_by(key).limit(count).subquery().c.channel_id)
-
-        # Private channels of others may be many: looking for the readable ones starts from those that can be.
-        public = first(select(channels.c.channel_id).where(~channels.c.private))
-        own = first(
-            select(channels.c.channel_id)
-            .join(channel_members, channel_members.c.channel_id == channels.c.channel_id)
-            .where(channel_members.c.user_id == reader_id)
-        )
+        # Private channels of others may be many: looking starts from those that can be readable.
+        public = _first(connection, channels.c.channel_id, ~channels.c.private, after, count)
+        own_ones = channel_members.c.user_id == (reader_id or "")
+        own = _first(connection, channel_members.c.channel_id, own_ones, after, count)
         candidates = union(public, own).subquery()
         query = _channels(reader_id).where(
             READABLE, channels.c.channel_id.in_(select(candidates.c.channel_id))
         )
-        rows = (await connection.execute(query.order_by(key).limit(count))).mappings()
+        query = query.order_by(in_order(connection, channels.c.channel_id)).limit(count)
+        rows = (await connection.execute(query)).mappings()
         return [(row["channel_id"], view_of(channel_from_row(row), row["role"])) for row in rows]
 
 
@@ -63,13 +55,14 @@ async def list_members(
 ) -> list[tuple[str, Membership]]:
     """Return at most `count` members behind `after`, by their ids' code points. Raises NotFound."""
     member = channel_members.c
-    source = with_role(channel_members.join(channels, channels.c.channel_id == member.channel_id), reader_id)
     async with database.reading() as connection:
         key = in_order(connection, member.user_id)
         query = (
             select(member.user_id, member.role, member.version)
-            .select_from(source)
-            .where(member.channel_id == channel_id, READABLE, true() if after is None else key > after)
+            .where(
+                member.channel_id == readable_channel(channel_id, reader_id),
+                true() if after is None else key > after,
+            )
             .order_by(key)
             .limit(count)
         )
@@ -93,6 +86,16 @@ def view_of(channel: ChannelState, role: Role | None) -> ChannelView:
         last_sequence=channel.last_sequence,
         role=role,
     )
+
+
+def _first(
+    connection: AsyncConnection, key: Column[str], which: ColumnElement[bool], after: str | None, count: int
+) -> Select[tuple[str]]:
+    """Return the first `count` ids behind `after` of the rows that fulfil `which`."""
+    order = in_order(connection, key)
+    behind = true() if after is None else order > after
+    first = select(key).where(which, behind).order_by(order).limit(count).subquery()
+    return select(first.c[key.name])
 
 
 def _channels(reader_id: str | None) -> Select[Any]:

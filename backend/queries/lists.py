@@ -15,7 +15,7 @@ from backbone.database.engine import Database
 from backbone.database.tables import channels, message_events, messages
 from backend.domain.access import require_may_see, sees_deleted
 from backend.queries.channels import require_readable
-from backend.queries.joins import READABLE, reader, with_role
+from backend.queries.joins import readable_channel, readable_message, reader, with_role
 from backend.queries.messages import require_message_row
 from backend.queries.redaction import redacted
 from backend.rows import MESSAGE_COLUMNS, message_from_row
@@ -30,14 +30,9 @@ async def newest_messages(
 ) -> list[tuple[int, Message]]:
     """Return the channel's live messages that were created before `before`, newest first."""
     older = true() if before is None else _message.sequence < before
+    of_channel = _message.channel_id == readable_channel(channel_id, reader_id)
     async with database.reading() as connection:
-        found = await _live_messages(
-            connection,
-            reader_id,
-            (_message.channel_id == channel_id) & older,
-            _message.sequence.desc(),
-            count,
-        )
+        found = await _live_messages(connection, of_channel & older, _message.sequence.desc(), count)
         if not found:
             await require_readable(connection, channel_id, reader_id)
         return found
@@ -47,14 +42,10 @@ async def messages_after(
     database: Database, channel_id: str, reader_id: str | None, after: int, count: int
 ) -> list[tuple[int, Message]]:
     """Return the channel's live messages that were created after `after`, oldest first."""
+    newer = _message.sequence > after
+    of_channel = _message.channel_id == readable_channel(channel_id, reader_id)
     async with database.reading() as connection:
-        found = await _live_messages(
-            connection,
-            reader_id,
-            (_message.channel_id == channel_id) & (_message.sequence > after),
-            _message.sequence,
-            count,
-        )
+        found = await _live_messages(connection, of_channel & newer, _message.sequence, count)
         if not found:
             await require_readable(connection, channel_id, reader_id)
         return found
@@ -64,14 +55,10 @@ async def replies_to(
     database: Database, message_id: str, reader_id: str | None, after: int, count: int
 ) -> list[tuple[int, Message]]:
     """Return the live replies to the message, which may be deleted itself, oldest first."""
+    newer = _message.sequence > after
+    of_thread = _message.parent_id == readable_message(message_id, reader_id)
     async with database.reading() as connection:
-        found = await _live_messages(
-            connection,
-            reader_id,
-            (_message.parent_id == message_id) & (_message.sequence > after),
-            _message.sequence,
-            count,
-        )
+        found = await _live_messages(connection, of_thread & newer, _message.sequence, count)
         if not found:
             await require_message_row(connection, message_id, reader_id)
         return found
@@ -81,17 +68,11 @@ async def history_of(
     database: Database, message_id: str, reader_id: str | None, after: int, count: int
 ) -> list[tuple[int, msgspec.Raw]]:
     """Return the message's events as they are stored, oldest first. Raises Gone too, except to owners."""
+    of_message = _event.message_id == readable_message(message_id, reader_id)
     async with database.reading() as connection:
-        message = await require_message_row(connection, message_id, reader_id)
-        require_may_see(message["deleted_at"] is not None, message["role"])
-        rows = await _events(
-            connection,
-            reader_id,
-            (_event.message_id == message_id) & (_event.sequence > after),
-            count,
-        )
-    # A deletion may have come in between.
-    for row in rows:
+        rows = await _events(connection, reader_id, of_message & (_event.sequence > after), count)
+        seen = rows or [await require_message_row(connection, message_id, reader_id)]
+    for row in seen:
         require_may_see(row["deleted_at"] is not None, row["role"])
     return [(row["sequence"], _raw(row["body"])) for row in rows]
 
@@ -100,33 +81,19 @@ async def events_after(
     database: Database, channel_id: str, reader_id: str | None, after: int, count: int
 ) -> list[tuple[int, msgspec.Raw]]:
     """Return the channel's events, oldest first, no gap; what was deleted is emptied, except for owners."""
+    of_channel = _event.channel_id == readable_channel(channel_id, reader_id)
     async with database.reading() as connection:
-        rows = await _events(
-            connection,
-            reader_id,
-            (_event.channel_id == channel_id) & (_event.sequence > after),
-            count,
-        )
+        rows = await _events(connection, reader_id, of_channel & (_event.sequence > after), count)
         if not rows:
             await require_readable(connection, channel_id, reader_id)
     return [(row["sequence"], _raw(_as_seen(row))) for row in rows]
 
 
 async def _live_messages(
-    connection: AsyncConnection,
-    reader_id: str | None,
-    which: ColumnElement[bool],
-    order: ColumnElement[Any],
-    count: int,
+    connection: AsyncConnection, which: ColumnElement[bool], order: ColumnElement[Any], count: int
 ) -> list[tuple[int, Message]]:
-    source = with_role(messages.join(channels, channels.c.channel_id == _message.channel_id), reader_id)
-    query = (
-        select(*MESSAGE_COLUMNS)
-        .select_from(source)
-        .where(which, _message.deleted_at.is_(None), READABLE)
-        .order_by(order)
-        .limit(count)
-    )
+    live = _message.deleted_at.is_(None)
+    query = select(*MESSAGE_COLUMNS).where(which, live).order_by(order).limit(count)
     rows = (await connection.execute(query)).mappings()
     return [(row["sequence"], message_from_row(row).message) for row in rows]
 
@@ -140,7 +107,7 @@ async def _events(
     query = (
         select(_event.sequence, _event.body, _message.deleted_at, reader.c.role)
         .select_from(source)
-        .where(which, READABLE)
+        .where(which)
         .order_by(_event.sequence)
         .limit(count)
     )
