@@ -122,7 +122,11 @@ class Producer(Protocol):
 
 
 class Consumer(Protocol):
-    """One member of a consumer group. Nothing is committed but by `commit`."""
+    """One member of a consumer group.
+
+    Nothing is committed but by `commit`, and, in an empty poll, past offsets that hold no record: once all
+    records are committed, a group's committed offsets reach the end.
+    """
 
     async def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Return the next records, in offset order per partition; empty when none came in time.

@@ -30,6 +30,7 @@ HEARTBEAT_INTERVAL_MS = 1_000
 REBALANCE_GRACE_S = 5.0
 CHECK_INTERVAL_S = 5.0
 STANDSTILL_S = 30.0
+_POSITIONS_WITHIN_S = 0.2
 
 log = structlog.get_logger()
 
@@ -53,6 +54,9 @@ class KafkaConsumer:
         self._driver: AIOKafkaConsumer | None = None
         self._assignment = 0
         self._assignment_read = 0
+        # Under the present assignment, by partition: the end of what was handed out, and what was committed.
+        self._handed_out: dict[KafkaPartition, int] = {}
+        self._committed: dict[KafkaPartition, int] = {}
         self._no_batch_in_hand = asyncio.Event()
         self._no_batch_in_hand.set()
         self._committing: asyncio.Task[None] | None = None
@@ -94,7 +98,9 @@ class KafkaConsumer:
         if fetched:
             self._assignment_read = self._assignment
             self._no_batch_in_hand.clear()
+            self._handed_out.update({place: batch[-1].offset + 1 for place, batch in fetched.items()})
         else:
+            await self._commit_past_markers(driver)
             await self._check_progress()
         return self._names.records(fetched)
 
@@ -103,13 +109,7 @@ class KafkaConsumer:
         driver, offsets = self._held(positions)
         if driver is None or not offsets:
             return
-        try:
-            async with answering("commit", FAILOVER_TIMEOUT_S):
-                await self._commit(driver, offsets)
-        except Unavailable as error:
-            if not isinstance(error.__cause__, CommitFailedError | IllegalStateError):
-                raise
-            log.info("commit_of_lost_partitions_dropped", group=self._group, reason=error.detail)
+        await self._commit_if_held(driver, offsets)
         self._no_batch_in_hand.set()
 
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -118,6 +118,7 @@ class KafkaConsumer:
         if driver is not None:
             for place, offset in offsets.items():
                 driver.seek(place, offset)
+                self._handed_out[place] = offset
         self._no_batch_in_hand.set()
 
     async def lag(self) -> Mapping[TopicPartition, int]:
@@ -148,8 +149,46 @@ class KafkaConsumer:
 
     def assigned(self) -> None:
         """Note that from here on batches are read under another assignment."""
-        self._assignment += 1
+        self._forget_batches()
         self._standing.clear()
+
+    def _forget_batches(self) -> None:
+        self._assignment += 1
+        self._handed_out.clear()
+        self._committed.clear()
+
+    async def _commit_past_markers(self, driver: AIOKafkaConsumer) -> None:
+        """Commit the positions where everything before them was committed.
+
+        Behind a transaction's records lies its marker, which is no record: else a group that has read all
+        would stay one offset before the end.
+        """
+        offsets = {}
+        try:
+            async with asyncio.timeout(_POSITIONS_WITHIN_S):
+                for place in driver.assignment():
+                    position = await driver.position(place)
+                    committed = self._committed.get(place, 0)
+                    if committed >= self._handed_out.get(place, 0) and committed < position:
+                        offsets[place] = position
+        except (TimeoutError, IllegalStateError):
+            return  # the partitions are just being assigned
+        if offsets:
+            await self._commit_if_held(driver, offsets)
+
+    async def _commit_if_held(self, driver: AIOKafkaConsumer, offsets: Mapping[KafkaPartition, int]) -> None:
+        """Commit; for partitions that have become another member's that does nothing. Raises Unavailable."""
+        assignment = self._assignment
+        try:
+            async with answering("commit", FAILOVER_TIMEOUT_S):
+                await self._commit(driver, offsets)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, CommitFailedError | IllegalStateError):
+                raise
+            log.info("commit_of_lost_partitions_dropped", group=self._group, reason=error.detail)
+        else:
+            if assignment == self._assignment:
+                self._committed.update(offsets)
 
     async def _commit(self, driver: AIOKafkaConsumer, offsets: Mapping[KafkaPartition, int]) -> None:
         """Commit in a task that outlives the caller's patience: aiokafka does not bear being interrupted.
@@ -194,7 +233,7 @@ class KafkaConsumer:
     async def _discard(self) -> None:
         driver, self._driver = self._driver, None
         committing, self._committing = self._committing, None
-        self._assignment += 1
+        self._forget_batches()
         if committing is not None:
             committing.cancel()
         if driver is not None:

@@ -7,7 +7,7 @@ import pytest
 from backbone.eventlog import MAX_RECORD_BYTES, EventLog, Fenced, RecordTooLarge
 from schemas.topics import MESSAGES_CREATED as CREATED
 from schemas.topics import MESSAGES_STATE
-from tests.support.eventlog import LogSite, read_to_end, record, texts
+from tests.support.eventlog import LogSite, after, poll_until, read_to_end, record, texts
 
 TOPICS = (CREATED, MESSAGES_STATE)
 
@@ -61,6 +61,33 @@ async def test_what_was_sent_is_there_for_who_looks_then(log: EventLog) -> None:
     for number in range(20):
         await producer.send([record(topic, f"{n}", f"{number}") for topic in TOPICS for n in range(10)])
         assert texts(await read_to_end(reader)) == [f"{number}"] * 20
+
+
+@pytest.mark.parametrize("max_records", [7, 500])
+async def test_a_group_that_has_read_all_is_at_the_end(log: EventLog, max_records: int) -> None:
+    """Whatever lies behind the last records, committed offsets reach the end; without a commit they stay."""
+    producer = await log.producer("f")
+    member = await log.consumer("g", [CREATED])
+    read_up_to = 0
+    for number in range(3):
+        await producer.send([record(CREATED, f"{n}", f"{number}") for n in range(20)])
+        batch = await poll_until(member, 20, max_records=max_records)
+        for _ in range(3):
+            assert await member.poll(10, 0.1) == []
+        assert await committed(log) == read_up_to
+        await member.commit(after(batch))
+        assert await member.poll(10, 0.1) == []
+        assert await committed(log) == await end(log)
+        read_up_to = await end(log)
+    await member.close()
+
+
+async def committed(log: EventLog) -> int:
+    return sum((await log.committed("g", [CREATED])).values())
+
+
+async def end(log: EventLog) -> int:
+    return sum((await log.topics())[CREATED.name].end)
 
 
 async def test_a_record_too_large_does_not_end_the_producer(log: EventLog) -> None:
