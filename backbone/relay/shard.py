@@ -187,6 +187,7 @@ async def owned_shard(
             await _read_in_order(connection)
         opening = eventlog.producer(fence=f"relay.{lane}.{shard}")
         producer = await while_owner(database, connection, opening)
+        health.up("eventlog")
         stopped = stopped or StoppedKeys(lane, health)
         try:
             yield OwnedShard(database, connection, producer, lane, shard, health, stopped, retry_after_s)

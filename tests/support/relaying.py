@@ -121,9 +121,10 @@ async def nothing_left(database: Database) -> bool:
 async def told_by_channel(eventlog: EventLog) -> dict[str, list[int]]:
     """Return the sequences that the log tells of each channel, topic by topic, as they lie there."""
     told: dict[str, list[int]] = defaultdict(list)
-    for record in await read_all(eventlog, *STREAM_TOPICS):
-        event = decode_stream_event(record.value or b"")
-        told[event.payload.channel_id].append(event.sequence)
+    for topic in STREAM_TOPICS:
+        for record in await read_all(eventlog, topic):
+            event = decode_stream_event(record.value or b"")
+            told[event.payload.channel_id].append(event.sequence)
     return dict(told)
 
 
