@@ -48,7 +48,7 @@ async def post_until_it_dies(client: httpx.AsyncClient, round_number: int, poste
 @pytest.mark.timeout(180)
 async def test_kill_9_under_load(tmp_path: Path) -> None:
     """Every answered message is stored, told, indexed and notified once; its key makes no second one."""
-    surroundings = Surroundings(tmp_path)
+    surroundings = Surroundings(tmp_path, {"WRITE_RATE": "1000000", "WRITE_BURST": "1000000"})
     port = surroundings.ports.api
     answered: dict[str, str] = {}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:

@@ -5,7 +5,6 @@ Afterwards every store is what the fold of the log says, and a rebuilt index is 
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -15,12 +14,10 @@ from backbone.settings import Settings, read_settings
 from backbone.wiring import Ports as Stores
 from backbone.wiring import open_ports
 from tests.conftest import ADAPTERS
-from tests.support.database import own_database
-from tests.support.eventlog import dropped_topics
-from tests.support.search import dropped_indices
 from tests.system import stores as compare
 from tests.system.fold import Fold, expected_notifications
 from tests.system.listeners import Listener, listening
+from tests.system.platform import own_stores, system
 from tests.system.processes import Surroundings
 from tests.system.scenario import MESSAGES, USERS, Player, scenario
 
@@ -35,32 +32,8 @@ async def surroundings(
         yield Surroundings(tmp_path, settings)
         return
     real: Settings = request.getfixturevalue("real_settings")
-    async with own_database(real, unique) as own, dropped_topics(own), dropped_indices(own):
-        settings |= {
-            "DATABASE_URL": own.database_url,
-            "EVENTLOG_URL": own.eventlog_url,
-            "SEARCH_URL": own.search_url,
-            "TOPIC_PREFIX": own.topic_prefix,
-            "SEARCH_ALIAS": own.search_alias,
-        }
-        yield Surroundings(tmp_path, settings)
-
-
-@asynccontextmanager
-async def system(surroundings: Surroundings) -> AsyncIterator[None]:
-    """Run the product: `maeari dev` on files, else each process by itself, set up by the commands."""
-    ports = surroundings.ports
-    async with AsyncExitStack() as stack:
-        if "DATABASE_URL" not in surroundings.settings:
-            await stack.enter_async_context(surroundings.running("dev", probe=ports.api))
-        else:
-            await surroundings.run("migrate")
-            await surroundings.run("topics", "apply")
-            for name, probe in (("indexer", ports.indexer), ("notifier", ports.notifier)):
-                running = surroundings.running(name, probe=probe, METRICS_PORT=str(probe))
-                await stack.enter_async_context(running)
-            await stack.enter_async_context(surroundings.running("backend", probe=ports.api))
-        yield
+    async with own_stores(real, unique) as stores:
+        yield Surroundings(tmp_path, settings | stores)
 
 
 @pytest.mark.timeout(240)

@@ -101,7 +101,7 @@ CHANNEL_OPERATIONS: tuple[Operation, ...] = (
         {200: Answer("The membership as it is now.", Membership, examples={"korean": MEMBERSHIP})},
         actor="required",
         parameters=("channel_id", "user_id"),
-        body=RequestBody(PutMemberBody, {"owner": {"role": "owner"}, "member": {}}, required=False),
+        body=RequestBody(PutMemberBody | None, {"owner": {"role": "owner"}, "member": {}}, required=False),
         refusals=(404, 409),
     ),
     Operation(

@@ -80,6 +80,10 @@ def component_schemas() -> dict[str, Any]:
             schema["required"] = _always_there(structs[name])
     for name in ("MessageCreated", "MessageUpdated"):
         answers[name]["properties"]["redacted"] = _REDACTED
+    # One of them at least: what no type can say.
+    requests["EditMessageBody"]["anyOf"] = [
+        {"required": [name]} for name in EditMessageBody.__struct_fields__
+    ]
     components = {**requests, **answers}
     for schema in components.values():
         if "description" in schema:
