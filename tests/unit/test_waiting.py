@@ -7,7 +7,7 @@ import pytest
 from backbone import health as health_module
 from backbone.errors import Unavailable
 from backbone.health import Health, keep_asking
-from backbone.waiting import stopped_within, until_stopped
+from backbone.waiting import one_set_within, stopped_within, until_stopped
 from tests.support.waiting import until
 
 
@@ -54,3 +54,16 @@ async def test_the_error_of_the_work_is_raised() -> None:
 
     with pytest.raises(Unavailable):
         await until_stopped(failing(), asyncio.Event(), 1)
+
+
+async def test_whichever_of_several_events_is_set_ends_the_wait() -> None:
+    """One set before or during the wait ends it; with none the time does."""
+    loop = asyncio.get_running_loop()
+    first, second = asyncio.Event(), asyncio.Event()
+    began_s = loop.time()
+    await one_set_within((first, second), 0.05)
+    assert loop.time() - began_s >= 0.04
+    loop.call_later(0.01, second.set)
+    async with asyncio.timeout(1):
+        await one_set_within((first, second), 10)
+        await one_set_within((first, second), 10)
