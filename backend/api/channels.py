@@ -9,7 +9,7 @@ from litestar.params import Body, FromPath
 
 from backbone.database.engine import Database
 from backend.api.identity import actor_of, reader_of
-from backend.api.paging import list_asked, page_answer, parameters_of
+from backend.api.paging import list_asked, page_answer
 from backend.api.paths import channel_in_path, path_to
 from backend.api.versions import versioned
 from backend.api.writing import WriteSide
@@ -63,6 +63,5 @@ async def read_channel(
     request: Request[Any, Any, Any], channel_id: FromPath[str], database: NamedDependency[Database]
 ) -> Response[ChannelView]:
     """Return the channel, its last event's number and the reader's role in it."""
-    parameters_of(request)
     channel = await get_channel(database, channel_in_path(request, channel_id), reader_of(request))
     return versioned(request, channel, channel.last_sequence)

@@ -50,11 +50,11 @@ class ListAsked(Generic[P]):
 
 
 def parameters_of(request: Request[Any, Any, Any], *names: str) -> dict[str, str]:
-    """Return the query's parameters. Raises Invalid for one that is unknown or stands there twice."""
+    """Return the query's parameters of these names. Raises Invalid for one that stands there twice."""
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in names:
-            raise Invalid(name, "there is no such parameter here")
+            continue  # parameters, as fields, may be meant for others
         if name in given:
             raise Invalid(name, "stands there more than once")
         given[name] = value
