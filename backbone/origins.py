@@ -7,7 +7,7 @@ loopback. A name that merely resolves to it may belong to anyone, so `Host` must
 import re
 from collections.abc import Sequence
 
-LOOPBACK_ORIGIN = r"https?://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
+_LOOPBACK_ORIGIN = r"https?://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
 _LOOPBACK_HOST = r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
 
 
@@ -15,7 +15,7 @@ def allowed_origin(origin: str, allowed: Sequence[str]) -> bool:
     """Say whether a page of `origin` is welcome; `*` among the allowed ones stands for all."""
     if "*" in allowed or origin in allowed:
         return True
-    return not allowed and re.fullmatch(LOOPBACK_ORIGIN, origin) is not None
+    return not allowed and re.fullmatch(_LOOPBACK_ORIGIN, origin) is not None
 
 
 def names_this_machine(host: str) -> bool:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from backbone.settings import Settings
+from backbone.settings import Settings, TokenSecurity
 from backend.api.stopping import answering_when_given_up
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, running_backend
 from tests.support.database import own_database
+from tests.support.tokens import SECRET, bearer
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -32,6 +34,28 @@ async def test_pages_of_other_sites_are_refused(backend: Backend) -> None:
     asked = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
     preflight = await backend.client.options("/messages", headers=asked)
     assert not any(name.startswith("access-control-") for name in preflight.headers)
+
+
+async def test_pages_that_are_named_may_read(embedded_settings: Settings) -> None:
+    """With origins set, others are refused; those get CORS headers, and their preflight needs no token."""
+    security = TokenSecurity(secret=SECRET)
+    origin = "https://chat.example"
+    settings = replace(embedded_settings, auth="jwt", token_security=security, allowed_origins=(origin,))
+    async with running_backend(settings) as backend:
+        foreign = {"Origin": "http://localhost:3000", **bearer("a")}
+        refused = await backend.client.get("/channels", headers=foreign)
+        assert refused.status_code == 403
+        assert "access-control-allow-origin" not in refused.headers
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        preflight = await backend.client.options("/messages", headers=asked)
+        assert (preflight.status_code, preflight.headers["Access-Control-Allow-Origin"]) == (204, origin)
+        unknown = await backend.client.post("/channels", json={"name": "x"}, headers={"Origin": origin})
+        made = await backend.client.post(
+            "/channels", json={"name": "x"}, headers={"Origin": origin, **bearer("a")}
+        )
+        for answer, status in ((unknown, 401), (made, 201)):
+            assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, origin)
+            assert "RateLimit-Remaining" in answer.headers["Access-Control-Expose-Headers"]
 
 
 async def test_openapi_is_served(backend: Backend) -> None:

@@ -8,7 +8,10 @@ from backend.api.documentation.operation import Answer, Operation
 from backend.api.documentation.parts import parameter
 from backend.api.search import Q_MAX_CHARACTERS, VALUES_MAX
 
-_DAY = {"type": "string", "format": "date"}
+# An empty value says nothing: forms send the fields that were left empty, too.
+_EMPTY = {"const": ""}
+_DAY = {"anyOf": [{"type": "string", "format": "date"}, _EMPTY]}
+_TEXT = {"type": "string"}
 
 
 def _values(name: str, item: dict[str, Any], description: str) -> dict[str, Any]:
@@ -16,8 +19,6 @@ def _values(name: str, item: dict[str, Any], description: str) -> dict[str, Any]
     schema = {"type": "array", "items": item, "maxItems": VALUES_MAX}
     return parameter("query", name, schema, description, style="form", explode=True)
 
-
-_TEXT = {"type": "string", "minLength": 1}
 
 SEARCH_OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -27,10 +28,10 @@ SEARCH_OPERATIONS: tuple[Operation, ...] = (
         "search",
         "Search messages",
         "`q` takes words, \"quoted phrases\", `-not`, and `from:user in:channel mentions:user has:attachment "
-        "before:2026-01-31 after:2026-01-01`; the parameters of the same names say the same. What is no "
-        "operator is searched as words. `after` includes its day, `before` does not; days are those of "
-        "MAEARI_TIMEZONE. Only what the searcher may read is found, whatever the index's lag. Cursors by "
-        "`relevance` live for 2 minutes.",
+        "before:2026-01-31 after:2026-01-01`; the parameters of the same names say the same, an empty one "
+        "nothing. What is no operator is searched as words. `after` includes its day, `before` does not; "
+        "days are those of MAEARI_TIMEZONE. Only what the searcher may read is found, whatever the index's "
+        "lag. Cursors by `relevance` live for 2 minutes.",
         {200: Answer("Hits, as Elasticsearch writes them.", tuple[Hit, ...], always=("Total-Count",),
                      sometimes=("Link", "Search-Complete"), examples={"korean": [HIT]})},
         parameters=(
@@ -48,11 +49,11 @@ SEARCH_OPERATIONS: tuple[Operation, ...] = (
             _values("in", _TEXT, "The channel it stands in; any of several."),
             _values("channel", _TEXT, "The same as `in`."),
             _values("mentions", _TEXT, "Whom it mentions; any of several."),
-            _values("has", {"const": "attachment"}, "What it carries."),
+            _values("has", {"enum": ["attachment", ""]}, "What it carries."),
             _values("before", _DAY, "Written before that day."),
             _values("after", _DAY, "Written on that day or later."),
             parameter(
-                "query", "sort", {"type": "string", "enum": ["relevance", "newest", "oldest"]},
+                "query", "sort", {"type": "string", "enum": ["relevance", "newest", "oldest", ""]},
                 "`relevance` unless told; without words the newest come first.",
             ),
             "limit",
