@@ -3,9 +3,9 @@
 import sys
 
 from backbone.errors import SetupError
+from backbone.progress import shown_progress
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
-from backbone.progress import shown_progress
 from rebuilder.record import messages_told
 from rebuilder.report import Report, Source
 from rebuilder.search import rebuild_search

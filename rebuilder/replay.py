@@ -13,11 +13,11 @@ from msgspec import DecodeError
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, Reader, Record, TopicPartition
+from backbone.progress import Progress
 from backbone.search import ItemFailure
 from indexer.projection import document_of_event, document_of_state
 from rebuilder.fold import Fold, Taken
 from rebuilder.patience import patiently
-from backbone.progress import Progress
 from rebuilder.report import Problem
 from schemas.documents import IndexedDocument
 from schemas.events import decode_message_event

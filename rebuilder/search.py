@@ -18,10 +18,10 @@ import structlog
 
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Reader, TopicPartition
+from backbone.progress import Progress
 from backbone.search import ItemFailure, SearchIndex
 from rebuilder.digest import Digests, message_hash
 from rebuilder.patience import patiently
-from backbone.progress import Progress
 from rebuilder.replay import PROBLEMS_NAMED, Replay
 from rebuilder.report import Counts, Outcome, Report, Source
 from schemas.documents import IndexedDocument
