@@ -16,6 +16,7 @@ from backbone.search import SearchIndex
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
 from backend.api.admission import checks, limit_headers
+from backend.api.bodies import StrictRequest
 from backend.api.heads import answering_heads, options_of
 from backend.api.identity import authentication
 from backend.api.operators import operators_routes
@@ -67,6 +68,7 @@ def create_app(
     app = Litestar(
         route_handlers=[options_of(handlers), *handlers],
         dependencies={name: _given(value) for name, value in values.items()},
+        request_class=StrictRequest,
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=checks(settings),
         before_send=[limit_headers(limit)],

@@ -1,6 +1,5 @@
 """Refusals on the wire: the one file that turns rejections and failures into RFC 9457 problem details."""
 
-import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -32,8 +31,6 @@ from backend.domain.rejections import (
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 2
 _SAY_EVERY_S = 5.0
-
-_MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 log = structlog.get_logger()
 
@@ -205,17 +202,11 @@ def _answer(
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:
-    """Read one of the framework's errors; `data` is its name for the whole body."""
+    """Read one of the framework's errors; `data` is its name for a body, which it only finds missing."""
     message = str(item.get("message", "is wrong"))
-    key = str(item.get("key") or "")
-    path = [] if key == "data" else [key]
     if message == "'data'":
-        message = "is missing: send a JSON object"
-    elif missing := _MISSING.fullmatch(message):
-        path, message = [*path, missing[1]], "is missing"
-    elif " matching regex " in message:
-        message = "has characters, or a form, not allowed here"
-    return FieldError(".".join(path) or "body", message)
+        return FieldError("body", "is missing: send a JSON object")
+    return FieldError(str(item.get("key") or "body"), message)
 
 
 def _decoding_detail(error: BaseException) -> str:
