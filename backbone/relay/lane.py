@@ -26,6 +26,10 @@ from schemas.topics import partition_of
 # The owner looks by itself so often: a wake-up may get lost, and nobody sends one between files.
 POLL_S = 1.0
 EMBEDDED_POLL_S = 0.1
+# Small batches follow one another no faster: what comes meanwhile shares the next, whose cost is that of
+# its round trips. A row that comes alone is told at once.
+PACE_S = 0.01
+_PACED_BELOW_ROWS = 100
 # What is under way when the process stops has this long; what was not acknowledged is told again.
 STOP_GRACE_S = 1.0
 _TRY_TO_OWN_EVERY_S = 0.2
@@ -165,11 +169,16 @@ class _Shard:
                 await stopped_within(stop, _TRY_TO_OWN_EVERY_S)
                 return
             self._set_owned(True)
+            now_s = asyncio.get_running_loop().time
             try:
                 while not stop.is_set() and self._mine(self.number):
                     self.woken.clear()
-                    if not await shard.step():
+                    began_s = now_s()
+                    rows = await shard.step()
+                    if not rows:
                         await one_set_within((self.woken, stop), self._poll_s)
+                    elif rows < _PACED_BELOW_ROWS:
+                        await stopped_within(stop, began_s + PACE_S - now_s())
                     self._backoff_s = _FIRST_BACKOFF_S
             finally:
                 self._set_owned(False)
