@@ -11,6 +11,7 @@ from backbone.eventlog import Consumer, EventLog, Headers, NewRecord, Reader, Re
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
 from schemas.topics import Topic
+from tests.support.waiting import until
 
 
 class LogSite:
@@ -65,12 +66,21 @@ async def dropped_topics(settings: Settings) -> AsyncIterator[None]:
 
 
 async def configure(settings: Settings, topic: Topic, changed: Mapping[str, str]) -> None:
-    """Change settings of a topic on Kafka behind our back."""
+    """Change settings of a topic on Kafka behind our back, and wait until the broker has heard of it."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.eventlog_url.removeprefix("kafka://"))
     await admin.start()
     try:
         full_name = f"{settings.topic_prefix}.{topic.name}"
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, full_name, dict(changed))])
+        asked = ConfigResource(ConfigResourceType.TOPIC, full_name, dict.fromkeys(changed, ""))
+
+        async def heard() -> bool:
+            (answer,) = await admin.describe_configs([asked])
+            ((*_, entries),) = answer.resources
+            found: dict[str, str] = {name: value for name, value, *_ in entries}
+            return all(found.get(name) == value for name, value in changed.items())
+
+        await until(heard)
     finally:
         await admin.close()
 
