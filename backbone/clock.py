@@ -1,6 +1,7 @@
 """Time and ids, injected everywhere so that tests can hold them still."""
 
 import os
+import random
 import threading
 import time
 from typing import Protocol
@@ -17,12 +18,16 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock; ids are UUIDv7 (RFC 9562) with 42 bits that count up within a millisecond."""
+    """The machine's clock; ids are UUIDv7 (RFC 9562) with 42 bits that count up within a millisecond.
+
+    They are unique, not secret: the bits of chance come from a generator, seeded by the system.
+    """
 
     _COUNTER_BITS = 42
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._random = random.Random(os.urandom(32))
         self._last_ms = 0
         self._counter = 0
 
@@ -35,12 +40,12 @@ class SystemClock:
             if now > self._last_ms:
                 self._last_ms = now
                 # The topmost bit starts at 0, which leaves 2^41 ids to the millisecond.
-                self._counter = int.from_bytes(os.urandom(6)) >> 7
+                self._counter = self._random.getrandbits(self._COUNTER_BITS - 1)
             else:
                 self._counter += 1
-            moment, counter = self._last_ms, self._counter
+            moment, counter, chance = self._last_ms, self._counter, self._random.getrandbits(32)
         high, low = counter >> 30, counter & 0x3FFFFFFF
-        tail = (low << 32) | int.from_bytes(os.urandom(4))
+        tail = (low << 32) | chance
         value = (moment << 80) | (7 << 76) | (high << 64) | (2 << 62) | tail
         digits = f"{value:032x}"
         return f"{prefix}{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

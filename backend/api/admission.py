@@ -8,7 +8,7 @@ from litestar.exceptions import HTTPException
 
 from backbone.origins import allowed_origin, names_this_machine
 from backbone.settings import Settings
-from backend.api.identity import noted_actor
+from backend.api.identity import Authenticate, noted_actor
 from backend.domain.rejections import Forbidden
 from backend.limits import WriteLimit
 
@@ -16,12 +16,18 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-def checks(settings: Settings) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
-    """Return what every request passes before its body is read."""
+def checks(
+    settings: Settings, authenticate: Authenticate
+) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
+    """Return what every request passes before its body is read.
 
-    # A coroutine although it waits for nothing: the framework sends plain functions through a thread.
+    No route may have a hook of its own in its place: a request that did not pass here has no identity,
+    and whoever asks for it finds a fault.
+    """
+
     async def check(request: Request[Any, Any, Any]) -> None:
         _check_page(request, settings)
+        await authenticate(request)
         if request.method in _WITH_BODY:
             _check_content_type(request)
 

@@ -70,9 +70,8 @@ def create_app(
         dependencies={name: _given(value) for name, value in values.items()},
         request_class=StrictRequest,
         exception_handlers=EXCEPTION_HANDLERS,
-        before_request=checks(settings),
+        before_request=checks(settings, authentication(open_verifier(settings, health))),
         before_send=[limit_headers(limit)],
-        guards=[authentication(open_verifier(settings, health))],
         cors_config=_cors(settings.allowed_origins),
         request_max_body_size=BODY_MAX_BYTES,
         # The description is our own: the framework's knows nothing of headers that routes read by hand.

@@ -9,8 +9,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
 
 from backbone.tokens import Identity, TokenVerifier, bearer_token
 from backend.domain.rejections import Forbidden, Invalid, Unauthenticated
@@ -23,19 +21,19 @@ _OPEN_BELOW = "/schema/"
 _IDENTITY = "identity"
 _ACTOR = "actor"
 
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
+Authenticate = Callable[[Request[Any, Any, Any]], Awaitable[None]]
 
 
-def authentication(verifier: TokenVerifier | None) -> Guard:
-    """Return the guard of all routes: it finds out once per request whose token came; None asks for none."""
+def authentication(verifier: TokenVerifier | None) -> Authenticate:
+    """Return what every request passes: it finds out once whose token came; None asks for no token."""
 
-    async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        path, method = connection.scope["path"], connection.scope.get("method")
+    async def authenticate(request: Request[Any, Any, Any]) -> None:
+        path, state = request.scope["path"], request.scope["state"]
         if verifier is None:
-            connection.scope["state"][_IDENTITY] = None
-        elif method != "OPTIONS" and path not in _OPEN_PATHS and not path.startswith(_OPEN_BELOW):
-            token = bearer_token(connection.headers.getall("Authorization", []))
-            connection.scope["state"][_IDENTITY] = await verifier.verify(token)
+            state[_IDENTITY] = None
+        elif request.method != "OPTIONS" and path not in _OPEN_PATHS and not path.startswith(_OPEN_BELOW):
+            token = bearer_token(request.headers.getall("Authorization", []))
+            state[_IDENTITY] = await verifier.verify(token)
 
     return authenticate
 

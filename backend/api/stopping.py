@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 def answering_when_given_up(app: App, within_s: float = ANSWER_WITHIN_S) -> App:
     """Answer 503 where a request that is cancelled, or lasts too long, has had no answer yet."""
+    overdue = _Overdue(within_s)
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,20 +37,65 @@ def answering_when_given_up(app: App, within_s: float = ANSWER_WITHIN_S) -> App:
             started = True
             await send(message)
 
+        request = overdue.begin()
         try:
-            async with asyncio.timeout(within_s) as timeout:
-                await app(scope, receive, tracked)
+            await app(scope, receive, tracked)
         except asyncio.CancelledError:
+            timed_out = overdue.ended(request)
             if started:
                 raise
-            await _give_up(send, "stopping", "the server is stopping")
-        except TimeoutError:
-            if started or not timeout.expired():
-                raise
-            log.warning("request_timed_out", method=scope["method"], path=scope["path"])
-            await _give_up(send, "timed-out", f"there was no answer within {within_s:g} s")
+            if timed_out:
+                request.uncancel()
+                log.warning("request_timed_out", method=scope["method"], path=scope["path"])
+                await _give_up(send, "timed-out", f"there was no answer within {within_s:g} s")
+            else:
+                await _give_up(send, "stopping", "the server is stopping")
+        finally:
+            overdue.ended(request)
 
     return wrapped
+
+
+class _Overdue:
+    """Cancels requests that last too long; one timer serves them all, as each of its own would cost much."""
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self._began_s: dict[asyncio.Task[Any], float] = {}
+        self._cancelled: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> asyncio.Task[Any]:
+        """Note a request, which the present task answers."""
+        loop = asyncio.get_running_loop()
+        request = asyncio.current_task()
+        assert request is not None, "a request is answered by a task"
+        self._began_s[request] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._within_s, self._look)
+        return request
+
+    def ended(self, request: asyncio.Task[Any]) -> bool:
+        """Forget a request; say whether it was cancelled here."""
+        self._began_s.pop(request, None)
+        if request not in self._cancelled:
+            return False
+        self._cancelled.discard(request)
+        return True
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        # They stand in the order in which they began.
+        while self._began_s:
+            request, began_s = next(iter(self._began_s.items()))
+            left_s = began_s + self._within_s - loop.time()
+            if left_s > 0:
+                self._timer = loop.call_later(left_s, self._look)
+                return
+            del self._began_s[request]
+            self._cancelled.add(request)
+            request.cancel()
 
 
 async def _give_up(send: Send, slug: str, why: str) -> None:
