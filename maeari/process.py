@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the work failed or the answer is no, 2 wrong usage or sett
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -61,6 +62,7 @@ def run_service(settings: Settings, main: Callable[[Settings, asyncio.Event], Aw
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _stop, loop, stop, number)
+        _collect_rarely()
         await main(settings, stop)
 
     run_work(settings, until_stopped)
@@ -87,6 +89,17 @@ def run_work(settings: Settings, work: Callable[[], Awaitable[int | None]]) -> N
         _fail_with(_first(group, SetupError) or _first(group, Unavailable) or group)
     else:
         sys.exit(code or 0)
+
+
+def _collect_rarely() -> None:
+    """Let the collector of cycles leave alone what stays for ever, and come less often for the rest.
+
+    Its walks through all that a service has loaded stop every request for tens of milliseconds, and
+    find next to nothing: what a request makes is mostly freed without it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def fail(line: str, code: int) -> NoReturn:
