@@ -99,6 +99,9 @@ class GroupTransaction:
                 unsure = again
             except (IntegrityError, Unavailable) as error:
                 log.warning("commit_unknown", look_up=number + 1, reason=type(error).__name__)
+            except Exception as error:
+                # Nobody may take it for a failure before the commit: it is not known what is stored.
+                raise CommitUnknown("database", f"a commit got no answer, and then: {error}") from error
             await asyncio.sleep(_LOOK_UP_PAUSE_S * 2**number)
         raise CommitUnknown("database", "a commit got no answer, and the database cannot be asked")
 
