@@ -168,7 +168,8 @@ BAD_BODIES: list[tuple[bytes, int, str | None]] = [
     (b'{"channel_id": "c", "author_id": "a", "content": "x", "attachments": [{"name": "n", "url": "ftp://x"}]}',
      400, "attachments"),
     (b'{"channel_id": "c", "author_id": "a", "content": "x",'
-     b' "attachments": [{"name": "n", "url": "http://x", "size_bytes": "12"}]}', 400, "attachments[0].size_bytes"),
+     b' "attachments": [{"name": "n", "url": "http://x", "size_bytes": "12"}]}',
+     400, "attachments[0].size_bytes"),
     (b'{"channel_id": "c", "author_id": "a", "content": "x", "parent_id": "\\u0000"}', 400, "parent_id"),
     (b"[" * 200_000, 400, None),
     (b'{"a":' * 100_000, 400, None),
