@@ -59,8 +59,9 @@ class OwnedShard:
         self._retry_after_s = retry_after_s
         self._retry_at_s = 0.0
         self._siding = Siding(lane, shard)
-        # The stopped keys, those first whose turn is next.
+        # The stopped keys, those first whose turn is next; a new owner has yet to look which they are.
         self._keys: dict[str, None] = {}
+        self._keys_known = False
         self._rows_max = BATCH_MAX_ROWS
 
     async def step(self) -> int:
@@ -68,12 +69,13 @@ class OwnedShard:
 
         Raises Unavailable: then the shard must be given up.
         """
+        retried = 0
         if asyncio.get_running_loop().time() >= self._retry_at_s:
-            await self._try_stopped_keys()
+            retried = await self._try_stopped_keys()
         rows = await self._next_rows()
         self._health.up("database")
         if not rows:
-            return 0
+            return retried
         # The log may take its time, a broker's death for one: the owner must stay the owner meanwhile.
         told = await while_owner(self._database, self._connection, self._tell(rows))
         async with self._connection.begin():
@@ -83,7 +85,7 @@ class OwnedShard:
                 self._connection, [row.position for row in rows if row.position not in told]
             )
         relayed.labels(self._lane).inc(len(told))
-        return len(rows)
+        return retried + len(rows)
 
     async def _next_rows(self) -> Sequence[Row[Any]]:
         query = (
@@ -137,21 +139,34 @@ class OwnedShard:
         self._health.up("eventlog")
         return {row.position for row, _ in entries}
 
-    async def _try_stopped_keys(self) -> None:
-        """See whether the log takes by now what it refused; a new owner learns here what stands still."""
-        for key in await self._siding.keys(self._connection):
-            self._keys.setdefault(key)
-        for key in list(self._keys)[:_RETRIED_AT_ONCE]:
+    async def _try_stopped_keys(self) -> int:
+        """See whether the log takes by now what it refused; return how many rows it took."""
+        if not self._keys_known:
+            self._keys |= dict.fromkeys(await self._siding.keys(self._connection))
+            self._keys_known = True
+        turn = list(self._keys)[:_RETRIED_AT_ONCE]
+        told = 0
+        for key in turn:
             del self._keys[key]
-            head = await self._siding.head(self._connection, key)
-            if head is not None:
-                told = await while_owner(self._database, self._connection, self._tell([head]))
-                if not told:
-                    continue
-                relayed.labels(self._lane).inc()
-                await self._siding.bring_back(self._connection, head)
-            self._stopped.remove(self._shard, key)
-        self._retry_at_s = asyncio.get_running_loop().time() + self._retry_after_s
+            told += await self._try_stopped_key(key)
+        # Where the log took what it was offered, the next ones need not wait.
+        all_go_on = self._keys.keys().isdisjoint(turn)
+        pause_s = 0.0 if self._keys and all_go_on else self._retry_after_s
+        self._retry_at_s = asyncio.get_running_loop().time() + pause_s
+        return told
+
+    async def _try_stopped_key(self, key: str) -> int:
+        """Offer the key's first row to the log; return how many rows it took. The key may be stopped anew."""
+        head = await self._siding.head(self._connection, key)
+        told = 0
+        if head is not None:
+            told = len(await while_owner(self._database, self._connection, self._tell([head])))
+            if not told:
+                return 0
+            relayed.labels(self._lane).inc()
+            await self._siding.bring_back(self._connection, head)
+        self._stopped.remove(self._shard, key)
+        return told
 
     def _stop(self, row: Row[Any], reason: str) -> None:
         self._keys[row.ordering_key] = None

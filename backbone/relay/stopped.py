@@ -108,18 +108,19 @@ class Siding:
     async def bring_back(self, connection: AsyncConnection, head: Row[Any]) -> None:
         """Delete a key's first row, which was told, and put the others back where they were.
 
-        Until this has returned the key must stand still: it takes a transaction for each few thousand rows.
+        It takes a transaction for each few thousand rows, the last ones first: whoever owns the shard when
+        only some are back finds the first ones here, and so the key stopped.
         """
         async with connection.begin():
             await connection.execute(delete(outbox).where(outbox.c.position == head.position))
-        next_rows = (
+        last_rows = (
             select(outbox.c.position)
             .where(self._aside & (outbox.c.ordering_key == head.ordering_key))
-            .order_by(outbox.c.position)
+            .order_by(outbox.c.position.desc())
             .limit(_BROUGHT_BACK_AT_ONCE)
         )
-        moving = update(outbox).where(outbox.c.position.in_(next_rows)).values(shard=self._shard)
-        moved = 1
-        while moved:
+        moving = update(outbox).where(outbox.c.position.in_(last_rows)).values(shard=self._shard)
+        moved = _BROUGHT_BACK_AT_ONCE
+        while moved == _BROUGHT_BACK_AT_ONCE:
             async with connection.begin():
                 moved = (await connection.execute(moving)).rowcount
