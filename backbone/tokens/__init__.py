@@ -64,6 +64,7 @@ def open_verifier(settings: Settings, health: Health, clock: Clock | None = None
     """
     if settings.auth == "off":
         return None
+    # Not above: the adapters import this port, and without tokens nobody loads PyJWT and aiohttp.
     from backbone.tokens.secret import SecretKey  # noqa: PLC0415
     from backbone.tokens.verifier import JwtVerifier  # noqa: PLC0415
 

@@ -18,7 +18,7 @@ from schemas.messages import Identifier
 
 TOKEN_MAX_CHARACTERS = 8 * 1024
 _SKEW_MS = 5_000
-# The end of the year 9999: what lies beyond it never comes.
+# The end of the year 9999: what lies beyond it never comes; what lies before 1970 is long past.
 _LAST_S = 253_402_300_799
 
 
@@ -135,7 +135,7 @@ def _moment_ms(claims: Mapping[str, Any], name: str) -> int | None:
         case bool():
             pass
         case int(value):
-            return min(value, _LAST_S) * 1000
+            return max(0, min(value, _LAST_S)) * 1000
         case float(value) if math.isfinite(value):
-            return int(min(value, float(_LAST_S)) * 1000)
+            return int(max(0.0, min(value, float(_LAST_S))) * 1000)
     raise TokenRefused(f"{name} of the token is not a number of seconds")

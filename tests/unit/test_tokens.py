@@ -65,7 +65,18 @@ def signed(claims: object, **header: object) -> str:
         pytest.param(signed({"sub": "kim", "exp": NOW_S - 0.001}), id="expired a moment ago"),
         *(
             pytest.param(signed({"sub": "kim", "exp": exp}), id=f"exp {exp!a}")
-            for exp in (None, str(NOW_S + 60), True, [NOW_S + 60], float("inf"), float("nan"), -1)
+            for exp in (
+                None,
+                str(NOW_S + 60),
+                True,
+                [NOW_S + 60],
+                float("inf"),
+                float("-inf"),
+                float("nan"),
+                -1,
+                -1e308,
+                -(10**400),
+            )
         ),
         pytest.param(signed({"sub": "kim", "nbf": NOW_S + 6}), id="not valid yet"),
         pytest.param(signed({"sub": "kim", "nbf": "now"}), id="nbf is a text"),
@@ -116,6 +127,7 @@ async def test_of_and_for_us(aud: object) -> None:
         ({"exp": 10**400}, Identity("보라", expires_at_ms=253_402_300_799_000)),
         ({"exp": 1e300}, Identity("보라", expires_at_ms=253_402_300_799_000)),
         ({"nbf": NOW_S + 5}, Identity("보라")),
+        ({"nbf": -1e308}, Identity("보라")),
         ({"scope": "read  impersonate "}, Identity("보라", frozenset({"read", "impersonate"}))),
         ({"scope": ["impersonate", 5]}, Identity("보라", frozenset({"impersonate"}))),
         ({"scope": None, "scp": ["a", "b"]}, Identity("보라", frozenset({"a", "b"}))),
