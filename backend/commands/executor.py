@@ -142,5 +142,10 @@ def _characters(command: Command) -> int:
     if not isinstance(command, PostMessage | EditMessage):
         return 0
     content = command.content if isinstance(command.content, str) else ""
+    mentions = command.mentions if isinstance(command.mentions, tuple) else ()
     attachments = command.attachments if isinstance(command.attachments, tuple) else ()
-    return len(content) + sum(len(attachment.url) for attachment in attachments)
+    return (
+        len(content)
+        + sum(map(len, mentions))
+        + sum(len(each.name) + len(each.url) + len(each.content_type or "") for each in attachments)
+    )

@@ -18,6 +18,7 @@ from backend.commands.executor import CommandExecutor
 from backend.domain.commands import EditMessage, PostMessage
 from backend.domain.rejections import Forbidden, Overloaded
 from backend.outbox_gauge import OutboxGauge
+from schemas.messages import Attachment
 from tests.conftest import ADAPTERS
 from tests.support.database import own_database
 
@@ -127,3 +128,19 @@ async def test_what_waits_is_bounded(database: Database, monkeypatch: pytest.Mon
     assert {type(answer) for answer in answers[20:]} == {Overloaded}
     assert await sequences(database, "c") == list(range(1, 22))
     assert isinstance(await executor.execute(post()), Posted), "there is room again"
+
+
+async def test_all_text_of_a_command_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is bounded by everything that a client may write into it, of posts and of edits."""
+    monkeypatch.setattr(executor_module, "WAITING_MAX_CHARACTERS", 1_000)
+    attachment = Attachment(name="n" * 250, url="https://a.example", content_type="t" * 100)
+    executor = CommandExecutor(Database("sqlite+aiosqlite://"), CLOCK)
+    mentions, attachments = ("m" * 101,) * 10, (attachment,) * 3
+    for command in (
+        PostMessage("evt_1", "msg_1", "a", "c", "x", mentions),
+        PostMessage("evt_1", "msg_1", "a", "c", "x", (), attachments),
+        EditMessage("evt_1", "msg_1", "a", mentions=mentions),
+        EditMessage("evt_1", "msg_1", "a", attachments=attachments),
+    ):
+        with pytest.raises(Overloaded):
+            await executor.execute(command)
