@@ -22,7 +22,9 @@ def token(settings: Settings, user_id: str, scopes: Sequence[str], expires_in: s
     try:
         msgspec.convert(user_id, Identifier).encode()
     except (msgspec.ValidationError, UnicodeError):
-        raise SetupError("--user: 1 to 128 characters, without control characters or /") from None
+        raise SetupError(
+            "--user: 1 to 128 characters, without control characters or /, and neither . nor .."
+        ) from None
     for scope in scopes:
         if not re.fullmatch(_SCOPE, scope):
             raise SetupError("--scope: printable ASCII without blanks, quotes or backslashes, one at a time")

@@ -16,15 +16,16 @@ EVENT_MAX_BYTES = 512 * 1024
 # What stands in `mentions` for every member of the channel.
 MENTION_CHANNEL = "@channel"
 
-# Any script, no control character, no slash: an id is one segment of a path. `(?!\n)` because `$` of
-# Python's alone also matches before a last newline; ECMA 262, whose patterns JSON Schema takes, reads it too.
+# Any script, no control character, no slash, and neither `.` nor `..`, which clients take out of a path
+# before they ask for it: an id is one segment of a path. `(?!\n)` because `$` of Python's alone also matches
+# before a last newline; ECMA 262, whose patterns JSON Schema takes, reads it too.
 Identifier = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=ID_MAX_CHARACTERS,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f/]+$(?!\n)",
-        description="1 to 128 characters of any script, without control characters or `/`.",
+        pattern=r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f/]+$(?!\n)",
+        description="1 to 128 characters of any script, without control characters or `/`; not `.` or `..`.",
     ),
 ]
 Content = Annotated[str, Meta(min_length=1, max_length=CONTENT_MAX_CHARACTERS, pattern=r"^[^\x00]+$")]

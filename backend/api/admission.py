@@ -8,6 +8,7 @@ from litestar.exceptions import HTTPException
 
 from backbone.origins import allowed_origin, names_this_machine
 from backbone.settings import Settings
+from backend.api.headers import single_header
 from backend.api.identity import Authenticate, noted_actor
 from backend.domain.rejections import Forbidden
 from backend.limits import WriteLimit
@@ -36,10 +37,10 @@ def checks(
 
 def _check_page(request: Request[Any, Any, Any], settings: Settings) -> None:
     """Refuse what pages of other sites ask for: some requests a browser sends without asking first."""
-    host = request.headers.get("Host")
+    host = single_header(request, "Host")
     if settings.auth == "off" and host is not None and not names_this_machine(host):
         raise Forbidden(f"with MAEARI_AUTH=off this is served to this machine only, not as {host!r}")
-    origin = request.headers.get("Origin")
+    origin = single_header(request, "Origin")
     if origin is None or origin in (f"http://{host}", f"https://{host}"):
         return
     if not allowed_origin(origin, settings.allowed_origins):
@@ -48,7 +49,7 @@ def _check_page(request: Request[Any, Any, Any], settings: Settings) -> None:
 
 def _check_content_type(request: Request[Any, Any, Any]) -> None:
     """Refuse a body that says it is no JSON; one that says nothing is read as JSON."""
-    content_type = request.headers.get("Content-Type")
+    content_type = single_header(request, "Content-Type")
     empty = request.headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in request.headers
     if content_type is None or empty:
         return

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request
 
 from backbone.tokens import Identity, TokenVerifier, bearer_token
+from backend.api.headers import header_text, single_header
 from backend.domain.rejections import Forbidden, Invalid, Unauthenticated
 from schemas.messages import Identifier
 
@@ -38,15 +39,10 @@ def authentication(verifier: TokenVerifier | None) -> Authenticate:
     return authenticate
 
 
-def header_text(value: str) -> str:
-    """Return a header's text. Its bytes were read as Latin-1; they are UTF-8. Raises UnicodeError."""
-    return value.encode("latin-1").decode()
-
-
 def reader_of(request: Request[Any, Any, Any]) -> str | None:
     """Return who reads; None sees what is public.
 
-    Raises Invalid for an id that cannot be one, Forbidden when the token is not for that user.
+    Raises Invalid for an id that cannot be one, or for two; Forbidden when the token is not for that user.
     """
     named = _named_by_header(request)
     identity = _identity_of(request)
@@ -92,12 +88,13 @@ def _identity_of(request: Request[Any, Any, Any]) -> Identity | None:
 
 
 def _named_by_header(request: Request[Any, Any, Any]) -> str | None:
-    value = request.headers.get(HEADER)
+    value = single_header(request, HEADER)
     if value is None:
         return None
     try:
         return msgspec.convert(header_text(value), Identifier)
     except (UnicodeError, msgspec.ValidationError):
         raise Invalid(
-            HEADER, "not a user id: 1 to 128 characters in UTF-8, no control characters or `/`"
+            HEADER,
+            "not a user id: 1 to 128 characters in UTF-8, no control characters or `/`, not `.` or `..`",
         ) from None

@@ -8,7 +8,8 @@ from litestar.di import NamedDependency
 from litestar.params import Body, FromPath
 
 from backbone.database.engine import Database
-from backend.api.identity import actor_of, header_text, reader_of
+from backend.api.headers import header_text, single_header
+from backend.api.identity import actor_of, reader_of
 from backend.api.moments import moment_of
 from backend.api.paging import parameters_of
 from backend.api.paths import message_in_path, path_to
@@ -140,7 +141,7 @@ def _version_headers(message: Message) -> dict[str, str]:
 
 
 def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
-    header = request.headers.get("Idempotency-Key")
+    header = single_header(request, "Idempotency-Key")
     if header is None:
         return None
     try:

@@ -20,6 +20,9 @@ from backend.queries.unread import list_unread
 from schemas.channels import Unread
 from schemas.notifications import NumberedNotification
 
+# An empty value says nothing: forms send the fields that were left empty, too.
+_FLAGS = {"": False, "false": False, "0": False, "true": True, "1": True}
+
 
 class ReadChannelBody(msgspec.Struct, frozen=True, kw_only=True):
     """Up to which event the channel is read."""
@@ -61,7 +64,7 @@ async def read_notifications(
 ) -> Response[list[NumberedNotification]]:
     """Return notifications, newest first; with `after` those after that `seq`, oldest first."""
     asked = list_asked(request, int, "unread", "after")
-    unread = _flag("unread", asked.parameters.get("unread", "false"))
+    unread = _flag("unread", asked.parameters.get("unread", ""))
     place = Place(before=asked.place)
     if "after" in asked.parameters:
         place = Place(after=max(number_of("after", asked.parameters["after"]), asked.place or 0))
@@ -84,6 +87,6 @@ async def mark_notifications_read(
 
 
 def _flag(field: str, text: str) -> bool:
-    if text not in ("true", "false"):
+    if text not in _FLAGS:
         raise Invalid(field, "true or false")
-    return text == "true"
+    return _FLAGS[text]

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 
 from backbone.database.engine import Database
 from backbone.search import Hit, SearchIndex, SearchQuery
+from backend.api.headers import listed_header, single_header
 from backend.api.identity import reader_of
 from backend.api.paging import limit_of, next_link
 from backend.consistency import ConsistencyToken, decode_token
@@ -78,7 +79,7 @@ def _query(request: Request[Any, Any, Any], timezone: ZoneInfo) -> SearchQuery:
 
 
 def _token(request: Request[Any, Any, Any]) -> ConsistencyToken | None:
-    header = request.headers.get("Consistency-Token")
+    header = single_header(request, "Consistency-Token")
     if header is None:
         return None
     try:
@@ -89,7 +90,7 @@ def _token(request: Request[Any, Any, Any]) -> ConsistencyToken | None:
 
 def _wait_s(request: Request[Any, Any, Any]) -> float:
     """Read `Prefer: wait=SECONDS` (RFC 7240); other preferences and malformed ones are ignored."""
-    asked = _WAIT.search(request.headers.get("Prefer", ""))
+    asked = _WAIT.search(listed_header(request, "Prefer") or "")
     return min(float(asked[1]), WAIT_MAX_S) if asked else WAIT_DEFAULT_S
 
 

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from litestar import Request, Response
 
+from backend.api.headers import listed_header
+
 T = TypeVar("T")
 
 
@@ -31,7 +33,7 @@ def versioned(
 
 def if_match(request: Request[Any, Any, Any]) -> frozenset[int] | None:
     """Return the versions that `If-Match` names; None where any will do. Weak and foreign tags match none."""
-    header = request.headers.get("If-Match")
+    header = listed_header(request, "If-Match")
     if header is None or header.strip() == "*":
         return None
     tags = (tag.strip().strip('"') for tag in header.split(","))
@@ -40,7 +42,5 @@ def if_match(request: Request[Any, Any, Any]) -> frozenset[int] | None:
 
 def _is_known(request: Request[Any, Any, Any], version: int) -> bool:
     """Say whether `If-None-Match` names the version: weak tags do so, too (RFC 9110, 13.1.2)."""
-    tags = [
-        tag.strip() for header in request.headers.getall("If-None-Match", []) for tag in header.split(",")
-    ]
+    tags = [tag.strip() for tag in (listed_header(request, "If-None-Match") or "").split(",")]
     return "*" in tags or etag(version) in (tag.removeprefix("W/") for tag in tags)

@@ -74,6 +74,8 @@ async def test_without_an_id_it_gets_one(backend: Backend) -> None:
         ({"name": "x", "channel_id": ""}, "channel_id"),
         ({"name": "x", "channel_id": None}, "channel_id"),
         ({"name": "x", "channel_id": "a/b"}, "channel_id"),
+        ({"name": "x", "channel_id": "."}, "channel_id"),
+        ({"name": "x", "channel_id": ".."}, "channel_id"),
         ({"name": "x", "channel_id": "c" * 129}, "channel_id"),
     ],
 )

@@ -162,7 +162,9 @@ async def test_reading_the_inbox(backend: Backend) -> None:
     """`unread` ones are neither read nor taken back; a mark never goes back, nor beyond the last entry."""
     await filled(backend)
     assert [seq for seq, _ in await inbox(backend, unread="true")] == [6, 5, 4, 2, 1]
-    assert [seq for seq, _ in await inbox(backend, unread="false")] == [6, 5, 4, 3, 2, 1]
+    assert [seq for seq, _ in await inbox(backend, unread="1")] == [6, 5, 4, 2, 1]
+    for said in ("false", "0", ""):
+        assert [seq for seq, _ in await inbox(backend, unread=said)] == [6, 5, 4, 3, 2, 1]
     for up_to, left in [(4, [6, 5]), (1, [6, 5]), (0, [6, 5]), (2**63 - 1, [])]:
         marked = await backend.client.post("/notifications/read", json={"up_to": up_to}, headers=user("철수"))
         assert (marked.status_code, marked.content) == (204, b"")
@@ -175,8 +177,8 @@ async def test_reading_the_inbox(backend: Backend) -> None:
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("unread=1", "unread"), ("unread=", "unread"), ("unread=TRUE", "unread"), ("after=-1", "after"),
-     ("after=", "after"), (f"after={2**63}", "after"), ("after=1&after=1", "after")],
+    [("unread=2", "unread"), ("unread=true&unread=true", "unread"), ("unread=TRUE", "unread"),
+     ("after=-1", "after"), ("after=", "after"), (f"after={2**63}", "after"), ("after=1&after=1", "after")],
 )  # fmt: skip
 async def test_bad_parameters_of_the_inbox(backend: Backend, query: str, field: str) -> None:
     """400 names the parameter."""

@@ -175,6 +175,13 @@ def test_documents_and_frames_fit_their_schemas() -> None:
         ("\x7f", False),
         ("\x9f", False),
         ("\x00", False),
+        (".", False),
+        ("..", False),
+        ("...", True),
+        (".a", True),
+        ("a.", True),
+        ("..a", True),
+        (".\n", False),
     ],
 )
 def test_identifiers_are_one_path_segment(text: str, fits: bool) -> None:

@@ -22,7 +22,7 @@ _USER_HEADER = {
     "type": "string",
     "minLength": 1,
     "maxLength": ID_MAX_CHARACTERS,
-    "pattern": r"^[^\x00-\x20\x7f-\x9f/]([^\x00-\x1f\x7f-\x9f/]*[^\x00-\x20\x7f-\x9f/])?$",
+    "pattern": r"^(?!\.{1,2}$)[^\x00-\x20\x7f-\x9f/]([^\x00-\x1f\x7f-\x9f/]*[^\x00-\x20\x7f-\x9f/])?$",
 }
 _KEY_HEADER = {
     "type": "string",

@@ -47,7 +47,8 @@ READING_OPERATIONS: tuple[Operation, ...] = (
                      examples={"korean": [NOTIFICATION]})},
         actor="required",
         parameters=(
-            parameter("query", "unread", {"type": "boolean"}, "Only what is neither read nor retracted."),
+            parameter("query", "unread", {"type": "string", "enum": ["true", "false", "1", "0", ""]},
+                      "Only what is neither read nor retracted.", example="true"),
             parameter("query", "after", number(0, NUMBER_MAX), "Only what follows this `seq`."),
             *_PAGE,
         ),
