@@ -20,6 +20,7 @@ _STATEMENT_TIMEOUT_S = 15
 _CLOSE_TIMEOUT_S = 2
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_TIMEOUT_MS = 8_000
+_TCP_USER_TIMEOUT_MS = 6_000
 
 
 class Database:
@@ -82,6 +83,8 @@ def _postgres_engine(url: URL) -> AsyncEngine:
                 "timezone": "UTC",
                 # A process that froze in a transaction must not hold its channels' rows for long.
                 "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_TIMEOUT_MS),
+                # Nor, with them, one that froze while the server sends it rows: that is not idle.
+                "tcp_user_timeout": str(_TCP_USER_TIMEOUT_MS),
             },
         },
     )

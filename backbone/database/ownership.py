@@ -1,8 +1,9 @@
 """Ownership by name: held by one process at a time, and given up when that process dies.
 
 On PostgreSQL it is an advisory lock on a connection of its own, and the owner does its work on that
-very connection: an owner whose connection is gone can no longer touch a row. The server ends the
-session of an owner that froze (`idle_session_timeout`). On SQLite it is a lock on a file beside the database.
+very connection: an owner whose connection is gone can no longer touch a row, and gets no other one. The
+server ends the session of an owner that froze: `idle_session_timeout`, or `tcp_user_timeout` when it was
+being sent something. On SQLite it is a lock on a file beside the database.
 """
 
 import asyncio
@@ -17,8 +18,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database, make_folder
-from backbone.database.errors import translated_errors
-from backbone.errors import SetupError
+from backbone.database.errors import DEPENDENCY, translated_errors
+from backbone.errors import SetupError, Unavailable
 from backbone.waiting import stopped_within
 
 IDLE_SESSION_TIMEOUT_MS = 5_000
@@ -32,11 +33,22 @@ async def ownership(database: Database, name: str) -> AsyncIterator[AsyncConnect
     """Yield the owner's connection, or None when another process owns `name`. Raises Unavailable.
 
     An owner must use the connection at least every few seconds (HEARTBEAT_S), each time in a
-    transaction of its own: `async with connection.begin()`.
+    transaction of its own: `async with as_owner(connection)`.
     """
     owned = _owned_file if database.embedded else _owned_session
     async with owned(database, name) as connection:
         yield connection
+
+
+@asynccontextmanager
+async def as_owner(connection: AsyncConnection) -> AsyncIterator[None]:
+    """A transaction on the owner's connection. Raises Unavailable, for good once ownership was lost."""
+    # SQLAlchemy would connect anew in silence, and that session would not hold the lock.
+    if connection.invalidated:
+        raise Unavailable(DEPENDENCY, "the session that held the lock was lost")
+    with translated_errors():
+        async with connection.begin():
+            yield
 
 
 async def while_owner(database: Database, connection: AsyncConnection, work: Coroutine[Any, Any, T]) -> T:
@@ -51,22 +63,21 @@ async def while_owner(database: Database, connection: AsyncConnection, work: Cor
     staying = asyncio.ensure_future(_stay_owner(connection, done))
     try:
         await asyncio.wait({working, staying}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            staying.result()
-        return await working
     finally:
         # A statement under way is let end: cancelled in the middle, it would take the connection with it.
         done.set()
         working.cancel()
         await asyncio.gather(working, staying, return_exceptions=True)
+    # First of all: what was done by one that is no longer the owner does not count.
+    staying.result()
+    return working.result()
 
 
 async def _stay_owner(connection: AsyncConnection, done: asyncio.Event) -> None:
     """Use the connection often enough that the server does not take its owner for frozen."""
     while not await stopped_within(done, HEARTBEAT_S):
-        with translated_errors():
-            async with connection.begin():
-                await connection.execute(text("SELECT 1"))
+        async with as_owner(connection):
+            await connection.execute(text("SELECT 1"))
 
 
 @asynccontextmanager

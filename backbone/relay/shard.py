@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from prometheus_client import Counter
-from sqlalchemy import Row, delete, select, text
+from sqlalchemy import Integer, LargeBinary, Row, Select, bindparam, cast, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
-from backbone.database.ownership import ownership, while_owner
+from backbone.database.ownership import as_owner, ownership, while_owner
 from backbone.database.tables import outbox
 from backbone.errors import Poison
 from backbone.eventlog import EventLog, NewRecord, Producer, RecordTooLarge
@@ -25,7 +25,7 @@ from backbone.relay.stopped import Siding, StoppedKeys
 
 # What is sent and deleted at once, whichever is less: a batch must reach a slow log in seconds.
 BATCH_MAX_ROWS = 500
-BATCH_MAX_CHARACTERS = 4_000_000
+BATCH_MAX_BYTES = 4_000_000
 # How often the first rows of stopped keys are tried again, and how many of them each time.
 RETRY_AFTER_S = 30.0
 _RETRIED_AT_ONCE = 10
@@ -63,6 +63,7 @@ class OwnedShard:
         self._keys: dict[str, None] = {}
         self._keys_known = False
         self._rows_max = BATCH_MAX_ROWS
+        self._first_rows = _first_rows(lane, shard, embedded=database.embedded)
 
     async def step(self) -> int:
         """Tell one batch; return how many rows were told or set aside, 0 when there was none.
@@ -78,7 +79,7 @@ class OwnedShard:
             return retried
         # The log may take its time, a broker's death for one: the owner must stay the owner meanwhile.
         told = await while_owner(self._database, self._connection, self._tell(rows))
-        async with self._connection.begin():
+        async with as_owner(self._connection):
             if told:
                 await self._connection.execute(delete(outbox).where(outbox.c.position.in_(told)))
             await self._siding.put(
@@ -88,24 +89,14 @@ class OwnedShard:
         return retried + len(rows)
 
     async def _next_rows(self) -> Sequence[Row[Any]]:
-        query = (
-            select(outbox)
-            .where(outbox.c.lane == self._lane, outbox.c.shard == self._shard)
-            .order_by(outbox.c.position)
-            .limit(self._rows_max)
-        )
-        async with self._connection.begin():
-            return self._bounded((await self._connection.execute(query)).all())
-
-    def _bounded(self, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-        """Return the first rows, as many as are sent at once, and ask for as many the next time."""
-        size = 0
-        for number, row in enumerate(rows):
-            size += len(row.body)
-            if size > BATCH_MAX_CHARACTERS:
-                self._rows_max = max(1, number)
-                return rows[: max(1, number)]
-        self._rows_max = min(self._rows_max * 2, BATCH_MAX_ROWS)
+        """Return the first rows, as many as are sent at once; the database sends no more than it must."""
+        rows_max = self._rows_max
+        async with as_owner(self._connection):
+            found = (await self._connection.execute(self._first_rows, {"rows_max": rows_max})).all()
+        rows = [row for row in found if row.size_up_to <= BATCH_MAX_BYTES] or found[:1]
+        # Sizes are looked at of as many rows as were of use the last time, and then of more again.
+        cut = len(rows) < len(found)
+        self._rows_max = len(rows) if cut else min(rows_max * 2, BATCH_MAX_ROWS)
         return rows
 
     async def _tell(self, rows: Sequence[Row[Any]]) -> set[int]:
@@ -173,12 +164,30 @@ class OwnedShard:
         self._stopped.add(self._shard, row, reason)
 
 
+def _first_rows(lane: Lane, shard: int, *, embedded: bool) -> Select[Any]:
+    """Return the query for the first `rows_max` rows, up to the one with which they are too large."""
+    first = (
+        select(outbox)
+        .where(outbox.c.lane == lane, outbox.c.shard == shard)
+        .order_by(outbox.c.position)
+        .limit(bindparam("rows_max", type_=Integer))
+        .subquery()
+    )
+    body = first.c.body
+    # PostgreSQL tells these bytes without reading a long body; old SQLites know them of blobs only.
+    size = func.length(cast(body, LargeBinary)) if embedded else func.octet_length(body)
+    up_to = func.sum(size).over(order_by=first.c.position, rows=(None, 0))
+    sized = select(first, size.label("size"), up_to.label("size_up_to")).subquery()
+    sizes_before = sized.c.size_up_to - sized.c.size
+    return select(sized).where(sizes_before <= BATCH_MAX_BYTES).order_by(sized.c.position)
+
+
 async def _read_in_order(connection: AsyncConnection) -> None:
     """Have PostgreSQL walk along the shard's index: of a table that fills and empties it knows no numbers.
 
     Taken for small, a shard with a large backlog would be read and sorted as a whole for each batch.
     """
-    async with connection.begin():
+    async with as_owner(connection):
         for plan in ("bitmapscan", "seqscan"):
             await connection.execute(text(f"SET enable_{plan} = off"))
 

@@ -13,6 +13,7 @@ from prometheus_client import Gauge
 from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.database.ownership import as_owner
 from backbone.database.tables import outbox
 from backbone.health import Health
 from backbone.outbox import Lane
@@ -90,13 +91,13 @@ class Siding:
         """Return the keys that have rows here, the longest waiting first."""
         first = func.min(outbox.c.position)
         query = select(outbox.c.ordering_key).where(self._aside).group_by(outbox.c.ordering_key)
-        async with connection.begin():
+        async with as_owner(connection):
             return (await connection.execute(query.order_by(first))).scalars().all()
 
     async def head(self, connection: AsyncConnection, key: str) -> Row[Any] | None:
         """Return the first row of a key."""
         query: Select[Any] = select(outbox).where(self._aside & (outbox.c.ordering_key == key))
-        async with connection.begin():
+        async with as_owner(connection):
             return (await connection.execute(query.order_by(outbox.c.position).limit(1))).one_or_none()
 
     async def put(self, connection: AsyncConnection, positions: Sequence[int]) -> None:
@@ -111,7 +112,7 @@ class Siding:
         It takes a transaction for each few thousand rows, the last ones first: whoever owns the shard when
         only some are back finds the first ones here, and so the key stopped.
         """
-        async with connection.begin():
+        async with as_owner(connection):
             await connection.execute(delete(outbox).where(outbox.c.position == head.position))
         last_rows = (
             select(outbox.c.position)
@@ -122,5 +123,5 @@ class Siding:
         moving = update(outbox).where(outbox.c.position.in_(last_rows)).values(shard=self._shard)
         moved = _BROUGHT_BACK_AT_ONCE
         while moved == _BROUGHT_BACK_AT_ONCE:
-            async with connection.begin():
+            async with as_owner(connection):
                 moved = (await connection.execute(moving)).rowcount

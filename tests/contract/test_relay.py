@@ -10,7 +10,7 @@ from backbone.errors import Unavailable
 from backbone.eventlog import Fenced, NewRecord, Producer
 from backbone.health import Health
 from backbone.relay import owned_shard
-from backbone.relay.shard import BATCH_MAX_CHARACTERS
+from backbone.relay.shard import BATCH_MAX_BYTES, BATCH_MAX_ROWS
 from backbone.wiring import open_database
 from schemas.events import MessagesEvent, decode_stream_event
 from schemas.states import decode_state
@@ -171,9 +171,24 @@ async def test_a_backlog_of_large_messages_drains_in_batches_of_bounded_size(sto
         while told := await owned.step():
             steps.append(told)
     assert sum(steps) == 30
-    assert max(steps) <= 1 + BATCH_MAX_CHARACTERS // 240_000
+    assert max(steps) <= 1 + BATCH_MAX_BYTES // 240_000
     records = await read_all(stores.eventlog, MESSAGES_CREATED)
     assert [decode_stream_event(record.value or b"").sequence for record in records] == list(range(2, 32))
+
+
+async def test_the_database_sends_no_more_than_is_told_at_once(stores: Stores) -> None:
+    """Of a backlog of the largest messages only a few are ever in memory: up to the first one too many."""
+    talk = Talk("c")
+    await put(stores.database, [talk.post("\u0001" * 80_000) for _ in range(40)])
+    shard = stores.shard_of("c")
+    async with owned_shard(stores.database, stores.eventlog, "messages", shard, HEALTH) as owned:
+        assert owned is not None
+        async with owned._connection.begin():
+            rows = (await owned._connection.execute(owned._first_rows, {"rows_max": BATCH_MAX_ROWS})).all()
+        sizes = [len(row.body.encode()) for row in rows]
+        assert [row.size for row in rows] == sizes
+        assert sum(sizes[:-1]) <= BATCH_MAX_BYTES < sum(sizes)
+        assert await owned.step() == len(rows) - 1
 
 
 async def test_two_relays_hand_over(stores: Stores) -> None:
