@@ -1,8 +1,6 @@
 """Owners that lose their session on PostgreSQL: frozen in whatever moment, or cut off unseen."""
 
 import asyncio
-import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 
@@ -68,14 +66,14 @@ async def test_an_owner_that_froze_while_it_was_sent_rows_loses_its_session(
         async with ownership(database, "relay/x") as connection:
             return connection is not None
 
-    frozen = subprocess.Popen([sys.executable, "-c", FROZEN_READER, own.database_url])
+    frozen = await asyncio.create_subprocess_exec(sys.executable, "-c", FROZEN_READER, own.database_url)
     try:
         await until(is_sending)
         await until(is_mine, within_s=12)
-        assert frozen.poll() is None
+        assert frozen.returncode is None
     finally:
-        frozen.send_signal(signal.SIGKILL)
-        frozen.wait()
+        frozen.kill()
+        await frozen.wait()
 
 
 async def end_session(database: Database, connection: AsyncConnection) -> None:
@@ -93,15 +91,23 @@ async def test_work_that_ends_as_the_ownership_is_lost_is_not_taken_for_the_owne
     """A heartbeat that fails in the very moment in which the work ends is heard of all the same."""
     monkeypatch.setattr(ownership_module, "HEARTBEAT_S", 0.05)
 
-    async def until_lost(connection: AsyncConnection) -> None:
-        await end_session(database, connection)
-        while not connection.invalidated:
-            await asyncio.sleep(0)
-
     with pytest.raises(Unavailable):
-        async with ownership(database, "relay/x") as mine:
-            assert mine is not None
-            await while_owner(database, mine, until_lost(mine))
+        await _work_until_lost(database)
+
+
+async def _work_until_lost(database: Database) -> None:
+    async with ownership(database, "relay/x") as mine:
+        assert mine is not None
+
+        async def invalidated() -> bool:
+            return mine.invalidated
+
+        async def work() -> None:
+            await end_session(database, mine)
+            # It sees the loss in the turn of the loop in which the heartbeat does.
+            await until(invalidated, every_s=0)
+
+        await while_owner(database, mine, work())
 
 
 async def test_who_lost_the_session_gets_no_other_one(database: Database) -> None:
