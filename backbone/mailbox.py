@@ -1,15 +1,23 @@
-"""One user's inbox as sockets and routes read it: where it stands, what lies where in it, what was read."""
+"""One user's inbox as sockets and routes read it: where it stands, what lies where in it, what was read.
+
+Guarantees: the text of a message that is deleted, or stands in a channel that the user may not read any
+more, is never shown, whatever the notifier has yet to hear: its notification keeps its number and is shown
+as one that was retracted. Where the database knows nothing of the channel or the message, as with an inbox
+that was filled from the log alone, the notification is shown as it was written.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
-from sqlalchemy import func, select, true, update
+from sqlalchemy import ColumnElement, RowMapping, Select, case, false, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.access import readable
 from backbone.clock import Clock
+from backbone.database.bounded import read_bounded, size_of
 from backbone.database.engine import Database
-from backbone.database.tables import inbox, inbox_counters
+from backbone.database.tables import channel_members, channels, inbox, inbox_counters, messages
 from schemas.clock import format_ms
 from schemas.frames import NotificationFrame, Retracted
 from schemas.notifications import Notification, NotificationData, NumberedNotification
@@ -18,6 +26,14 @@ EntryFrame = NotificationFrame | Retracted
 
 # The kinds of entries.
 NOTIFICATION, RETRACTED = "notification", "retracted"
+
+
+# The user's membership of the notification's channel: not there for those outside.
+_member = channel_members.alias("member")
+# NULL where there is no such channel or message: nothing is known against it then.
+_LOST = func.coalesce(~readable(channels.c.private, _member.c.role), false())
+_WITHDRAWN: ColumnElement[bool] = inbox.c.retracted | _LOST | messages.c.deleted_at.is_not(None)
+_TITLE, _BODY = (case((_WITHDRAWN, null()), else_=text) for text in (inbox.c.title, inbox.c.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +67,42 @@ class Mailbox:
 
     async def after(self, user_id: str, seq: int, limit: int) -> tuple[Standing, list[EntryFrame]]:
         """Return where the inbox stands, and at most `limit` entries after `seq`, in order, no gap."""
-        query = (
-            select(inbox)
-            .where(inbox.c.user_id == user_id, inbox.c.seq > seq)
-            .order_by(inbox.c.seq)
-            .limit(limit)
-        )
+        query = _entries(user_id).where(inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
         async with self._database.reading() as connection:
             standing = await _standing(connection, user_id)
-            return standing, [_frame(row) for row in await connection.execute(query)]
+            return standing, [_frame(row) for row in (await connection.execute(query)).mappings()]
 
     async def page(
         self, user_id: str, place: Place, limit: int, *, unread: bool = False
-    ) -> list[NumberedNotification]:
-        """Return at most `limit` notifications from `place` on; `unread` ones are neither read nor retracted.
+    ) -> tuple[list[NumberedNotification], bool]:
+        """Return at most `limit` notifications from `place` on, fewer where they are large; and whether
+        there are more. `unread` ones are neither read nor retracted.
 
         Retractions are no entries of their own here: they show on the notification that they took back.
         """
         columns = inbox.c
-        query = select(inbox).where(columns.user_id == user_id, columns.kind == NOTIFICATION)
+        query = _entries(user_id).where(columns.kind == NOTIFICATION)
         if place.after is not None:
-            query = query.where(columns.seq > place.after).order_by(columns.seq)
-        else:
-            older = true() if place.before is None else columns.seq < place.before
-            query = query.where(older).order_by(columns.seq.desc())
+            query = query.where(columns.seq > place.after)
+        elif place.before is not None:
+            query = query.where(columns.seq < place.before)
         if unread:
             read_up_to = select(inbox_counters.c.read_up_to).where(inbox_counters.c.user_id == user_id)
             query = query.where(
                 columns.seq > func.coalesce(read_up_to.scalar_subquery(), 0),
                 columns.read_at.is_(None),
-                ~columns.retracted,
+                ~_WITHDRAWN,
             )
         async with self._database.reading() as connection:
-            rows = await connection.execute(query.limit(limit))
-            return [NumberedNotification(seq=row.seq, **_fields(row)) for row in rows]
+            rows, more = await read_bounded(
+                connection,
+                query,
+                columns.seq,
+                size_of(connection, _BODY),
+                limit,
+                descending=place.after is None,
+            )
+        return [NumberedNotification(seq=row["seq"], **_fields(row)) for row in rows], more
 
     async def mark_read(self, user_id: str, up_to: int) -> int:
         """Mark everything up to `up_to` as read; return up to where it now is.
@@ -107,6 +125,17 @@ class Mailbox:
             return read_up_to
 
 
+def _entries(user_id: str) -> Select[Any]:
+    """Return the query of a user's entries, as the user may see them now."""
+    source = inbox.outerjoin(channels, channels.c.channel_id == inbox.c.channel_id)
+    source = source.outerjoin(
+        _member, (_member.c.channel_id == inbox.c.channel_id) & (_member.c.user_id == inbox.c.user_id)
+    ).outerjoin(messages, messages.c.message_id == inbox.c.message_id)
+    as_written = [column for column in inbox.c if column.name not in ("title", "body", "retracted")]
+    shown = (_TITLE.label("title"), _BODY.label("body"), _WITHDRAWN.label("retracted"))
+    return select(*as_written, *shown).select_from(source).where(inbox.c.user_id == user_id)
+
+
 async def _standing(connection: AsyncConnection, user_id: str, *, lock: bool = False) -> Standing:
     columns = inbox_counters.c
     query = select(columns.epoch, columns.last_seq, columns.read_up_to).where(columns.user_id == user_id)
@@ -114,23 +143,23 @@ async def _standing(connection: AsyncConnection, user_id: str, *, lock: bool = F
     return Standing(*row) if row else Standing()
 
 
-def _frame(row: Any) -> EntryFrame:
-    if row.kind != NOTIFICATION:
-        return Retracted(seq=row.seq, notification_id=row.notification_id)
-    return NotificationFrame(seq=row.seq, notification=Notification(**_fields(row)))
+def _frame(row: RowMapping) -> EntryFrame:
+    if row["kind"] != NOTIFICATION:
+        return Retracted(seq=row["seq"], notification_id=row["notification_id"])
+    return NotificationFrame(seq=row["seq"], notification=Notification(**_fields(row)))
 
 
-def _fields(row: Any) -> dict[str, Any]:
+def _fields(row: RowMapping) -> dict[str, Any]:
     """Return what a notification is made of."""
     return {
-        "notification_id": row.notification_id,
-        "user_id": row.user_id,
-        "reason": row.reason,
-        "title": row.title,
-        "body": row.body,
-        "data": NotificationData(message_id=row.message_id, channel_id=row.channel_id),
-        "created_at": format_ms(row.created_at),
-        "read_at": None if row.read_at is None else format_ms(row.read_at),
-        "muted": row.muted,
-        "retracted": True if row.retracted else UNSET,
+        "notification_id": row["notification_id"],
+        "user_id": row["user_id"],
+        "reason": row["reason"],
+        "title": row["title"],
+        "body": row["body"],
+        "data": NotificationData(message_id=row["message_id"], channel_id=row["channel_id"]),
+        "created_at": format_ms(row["created_at"]),
+        "read_at": None if row["read_at"] is None else format_ms(row["read_at"]),
+        "muted": row["muted"],
+        "retracted": True if row["retracted"] else UNSET,
     }

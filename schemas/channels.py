@@ -39,7 +39,9 @@ class ChannelView(Channel, frozen=True, kw_only=True):
 class Unread(msgspec.Struct, frozen=True, kw_only=True):
     """What one user has not read of a channel: live messages of others after `read_sequence`.
 
-    `mentions` counts those of them that mention the user, or `@channel` where the user is a member.
+    They are looked for among the channel's newest 10,000 events: where `last_sequence` is further than that
+    from `read_sequence`, there may be more. `mentions` counts those of them that mention the user, or
+    `@channel` where the user is a member.
     """
 
     channel_id: str

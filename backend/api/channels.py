@@ -54,7 +54,7 @@ async def read_channels(
 ) -> Response[list[ChannelView]]:
     """Return the channels that the reader may read, by `channel_id`; paged."""
     asked = list_asked(request, str)
-    found = await list_channels(database, reader_of(request), asked.place, asked.count)
+    found = await list_channels(database, reader_of(request), asked.place, asked.limit)
     return page_answer(request, asked, found)
 
 

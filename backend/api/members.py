@@ -30,7 +30,7 @@ async def read_members(
     """Return the members, by `user_id`; paged."""
     asked = list_asked(request, str)
     found = await list_members(
-        database, channel_in_path(request, channel_id), reader_of(request), asked.place, asked.count
+        database, channel_in_path(request, channel_id), reader_of(request), asked.place, asked.limit
     )
     return page_answer(request, asked, found)
 

@@ -1,23 +1,26 @@
 """Lists on the wire: bare arrays of at most `limit` items, a `Link` to the next page where there is more.
 
-Guarantees: a cursor is opaque and good for its own list only; one that is damaged, or another list's, is
-bad input. It is no secret and gives no right: rights are asked anew for every page.
+Guarantees: a page ends after about PAGE_MAX_BYTES, with one item at least; a cursor is opaque and good
+for its own list only; one that is damaged, or another list's, is bad input. It is no secret and gives no
+right: rights are asked anew for every page.
 """
 
 import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
-from litestar import Request, Response
+from litestar import MediaType, Request, Response
 from msgspec import Meta
 
+from backbone.database.bounded import PAGE_MAX_BYTES
 from backend.domain.rejections import Invalid
+from backend.queries.pages import Page
 from schemas.codec import encode
 from schemas.messages import Identifier
 
@@ -43,11 +46,6 @@ class ListAsked(Generic[P]):
     place: P | None
     parameters: Mapping[str, str]
 
-    @property
-    def count(self) -> int:
-        """How many items to look for: one more tells whether there is another page."""
-        return self.limit + 1
-
 
 def parameters_of(request: Request[Any, Any, Any], *names: str) -> dict[str, str]:
     """Return the query's parameters of these names. Raises Invalid for one that stands there twice."""
@@ -70,15 +68,21 @@ def list_asked(request: Request[Any, Any, Any], place: type[P], *names: str) -> 
     return ListAsked(limit, behind, given)
 
 
-def page_answer(
-    request: Request[Any, Any, Any], asked: ListAsked[P], found: Sequence[tuple[P, T]]
-) -> Response[list[T]]:
-    """Answer a page out of (place, item) pairs: up to `asked.count` of them."""
-    shown = found[: asked.limit]
+def page_answer(request: Request[Any, Any, Any], asked: ListAsked[P], page: Page[P, T]) -> Response[list[T]]:
+    """Answer a page, or as much of it as an answer may hold."""
+    encoded: list[bytes] = []
+    size_bytes = 0
+    for _, item in page.items:
+        if size_bytes >= PAGE_MAX_BYTES:
+            break
+        encoded.append(encode(item))
+        size_bytes += len(encoded[-1])
     headers: dict[str, str] = {}
-    if len(found) > asked.limit:
-        headers["Link"] = next_link(request, _seal(request, asked.parameters, shown[-1][0]))
-    return Response([item for _, item in shown], headers=headers)
+    if page.more or len(encoded) < len(page.items):
+        last, _ = page.items[len(encoded) - 1]
+        headers["Link"] = next_link(request, _seal(request, asked.parameters, last))
+    body = b"[" + b",".join(encoded) + b"]"
+    return cast(Response[list[T]], Response(body, media_type=MediaType.JSON, headers=headers))
 
 
 def next_link(request: Request[Any, Any, Any], cursor: str) -> str:

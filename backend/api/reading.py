@@ -16,6 +16,7 @@ from backend.api.writing import WriteSide
 from backend.domain.commands import MarkRead
 from backend.domain.rejections import Invalid
 from backend.limits import WriteLimit
+from backend.queries.pages import Page
 from backend.queries.unread import list_unread
 from schemas.channels import Unread
 from schemas.notifications import NumberedNotification
@@ -54,7 +55,7 @@ async def read_unread(
 ) -> Response[list[Unread]]:
     """Return unread messages and mentions of each channel that the user is in or has read; paged."""
     asked = list_asked(request, str)
-    found = await list_unread(database, actor_of(request), asked.place, asked.count)
+    found = await list_unread(database, actor_of(request), asked.place, asked.limit)
     return page_answer(request, asked, found)
 
 
@@ -68,8 +69,8 @@ async def read_notifications(
     place = Place(before=asked.place)
     if "after" in asked.parameters:
         place = Place(after=max(number_of("after", asked.parameters["after"]), asked.place or 0))
-    found = await mailbox.page(actor_of(request), place, asked.count, unread=unread)
-    return page_answer(request, asked, [(each.seq, each) for each in found])
+    found, more = await mailbox.page(actor_of(request), place, asked.limit, unread=unread)
+    return page_answer(request, asked, Page([(each.seq, each) for each in found], more))
 
 
 @post("/notifications/read", summary="Mark notifications as read", status_code=204)

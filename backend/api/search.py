@@ -12,7 +12,7 @@ from backbone.database.engine import Database
 from backbone.search import Hit, SearchIndex, SearchQuery
 from backend.api.headers import listed_header, single_header
 from backend.api.identity import reader_of
-from backend.api.paging import limit_of, next_link
+from backend.api.paging import limit_of, next_link, parameters_of
 from backend.consistency import ConsistencyToken, decode_token
 from backend.domain.rejections import Invalid
 from backend.queries.search import Found, Search, find_messages
@@ -48,9 +48,9 @@ async def search_messages(
     read_side: NamedDependency[ReadSide],
 ) -> Response[tuple[Hit, ...]]:
     """Return the hits that the searcher may see, as Elasticsearch writes them; totals in headers."""
-    parameters = request.query_params
+    parameters = parameters_of(request, "q", "limit", "cursor", "sort")
     search = Search(
-        query=_query(request, read_side.timezone),
+        query=_query(request, parameters.get("q", ""), read_side.timezone),
         searcher_id=reader_of(request),
         limit=limit_of(parameters.get("limit"), LIMIT_DEFAULT),
         cursor=parameters.get("cursor") or None,
@@ -61,8 +61,7 @@ async def search_messages(
     return Response(found.page.hits, headers=_headers(request, found))
 
 
-def _query(request: Request[Any, Any, Any], timezone: ZoneInfo) -> SearchQuery:
-    q = request.query_params.get("q") or ""
+def _query(request: Request[Any, Any, Any], q: str, timezone: ZoneInfo) -> SearchQuery:
     if len(q) > Q_MAX_CHARACTERS:
         raise Invalid("q", f"at most {Q_MAX_CHARACTERS:,} characters")
     given = {name: request.query_params.getall(name, []) for name in PARAMETERS}

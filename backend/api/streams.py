@@ -26,9 +26,9 @@ async def read_channel_messages(
     channel_id, reader_id = channel_in_path(request, channel_id), reader_of(request)
     if _AFTER in asked.parameters:
         after = max(number_of(_AFTER, asked.parameters[_AFTER]), asked.place or 0)
-        found = await messages_after(database, channel_id, reader_id, after, asked.count)
+        found = await messages_after(database, channel_id, reader_id, after, asked.limit)
     else:
-        found = await newest_messages(database, channel_id, reader_id, asked.place, asked.count)
+        found = await newest_messages(database, channel_id, reader_id, asked.place, asked.limit)
     return page_answer(request, asked, found)
 
 
@@ -43,7 +43,7 @@ async def read_channel_events(
     asked = list_asked(request, int, _AFTER)
     after = max(number_of(_AFTER, asked.parameters.get(_AFTER, "0")), asked.place or 0)
     channel_id = channel_in_path(request, channel_id)
-    found = await events_after(database, channel_id, reader_of(request), after, asked.count)
+    found = await events_after(database, channel_id, reader_of(request), after, asked.limit)
     return cast(Response[list[StreamEvent]], page_answer(request, asked, found))
 
 
@@ -54,7 +54,7 @@ async def read_history(
     """Return every event of the message, oldest first; 410 when it is deleted, except to channel owners."""
     asked = list_asked(request, int)
     message_id = message_in_path(request, message_id)
-    found = await history_of(database, message_id, reader_of(request), asked.place or 0, asked.count)
+    found = await history_of(database, message_id, reader_of(request), asked.place or 0, asked.limit)
     return cast(Response[list[MessagesEvent]], page_answer(request, asked, found))
 
 
@@ -65,5 +65,5 @@ async def read_replies(
     """Return the live replies, oldest first, also where the message itself is deleted."""
     asked = list_asked(request, int)
     message_id = message_in_path(request, message_id)
-    found = await replies_to(database, message_id, reader_of(request), asked.place or 0, asked.count)
+    found = await replies_to(database, message_id, reader_of(request), asked.place or 0, asked.limit)
     return page_answer(request, asked, found)

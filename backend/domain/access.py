@@ -1,26 +1,15 @@
 """Who may do what: every access check of the backend, over a channel, the actor's role in it, and a message.
 
 A public channel is read by everyone, and whoever reads it may post in it. A private one does not exist
-for those outside. Authors edit their own messages; authors and owners delete; owners manage members
-and see what was deleted.
+for those outside: `backbone/access.py` says so, to the inbox too. Authors edit their own messages; authors
+and owners delete; owners manage members and see what was deleted.
 """
 
-from typing import Any
-
+from backbone.access import may_read
 from backend.domain.rejections import Forbidden, Gone, NotFound
 from backend.domain.state import ChannelState, MessageRecord
 from schemas.channels import Role
 from schemas.messages import Message
-
-
-def may_read(private: bool, role: Role | None) -> bool:
-    """Say whether a channel exists for someone with this role in it (None: outside)."""
-    return not private or role is not None
-
-
-def readable(private: Any, role: Any) -> Any:
-    """Return `may_read` as a condition over two SQL columns, `role` from an outer join."""
-    return ~private | role.is_not(None)
 
 
 def no_such_channel() -> NotFound:

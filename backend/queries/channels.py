@@ -10,6 +10,7 @@ from backbone.database.tables import channel_members, channels
 from backend.domain.access import no_such_channel, require_channel
 from backend.domain.state import ChannelState
 from backend.queries.joins import READABLE, in_order, readable_channel, reader, with_role
+from backend.queries.pages import Page, first_of
 from backend.rows import CHANNEL_COLUMNS, channel_from_row
 from schemas.channels import ChannelView, Membership, Role
 from schemas.clock import format_ms
@@ -33,9 +34,11 @@ async def require_readable(
 
 
 async def list_channels(
-    database: Database, reader_id: str | None, after: str | None, count: int
-) -> list[tuple[str, ChannelView]]:
-    """Return at most `count` of the channels that the reader may read, behind `after`, by code points."""
+    database: Database, reader_id: str | None, after: str | None, limit: int
+) -> Page[str, ChannelView]:
+    """Return at most `limit` of the channels that the reader may read, behind `after`, by code points."""
+    # One more tells whether there is another page.
+    count = limit + 1
     async with database.reading() as connection:
         # Private channels of others may be many: looking starts from those that can be readable.
         public = _first(connection, channels.c.channel_id, ~channels.c.private, after, count)
@@ -47,13 +50,14 @@ async def list_channels(
         )
         query = query.order_by(in_order(connection, channels.c.channel_id)).limit(count)
         rows = (await connection.execute(query)).mappings()
-        return [(row["channel_id"], view_of(channel_from_row(row), row["role"])) for row in rows]
+        found = [(row["channel_id"], view_of(channel_from_row(row), row["role"])) for row in rows]
+    return first_of(found, limit)
 
 
 async def list_members(
-    database: Database, channel_id: str, reader_id: str | None, after: str | None, count: int
-) -> list[tuple[str, Membership]]:
-    """Return at most `count` members behind `after`, by their ids' code points. Raises NotFound."""
+    database: Database, channel_id: str, reader_id: str | None, after: str | None, limit: int
+) -> Page[str, Membership]:
+    """Return at most `limit` members behind `after`, by their ids' code points. Raises NotFound."""
     member = channel_members.c
     async with database.reading() as connection:
         key = in_order(connection, member.user_id)
@@ -64,15 +68,16 @@ async def list_members(
                 true() if after is None else key > after,
             )
             .order_by(key)
-            .limit(count)
+            .limit(limit + 1)
         )
         rows = (await connection.execute(query)).all()
         if not rows:
             await require_readable(connection, channel_id, reader_id)
-    return [
+    found = [
         (user_id, Membership(channel_id=channel_id, user_id=user_id, role=role, version=version))
         for user_id, role, version in rows
     ]
+    return first_of(found, limit)
 
 
 def view_of(channel: ChannelState, role: Role | None) -> ChannelView:

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, ScalarSelect, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.access import readable
 from backbone.database.tables import channel_members, channels, messages
-from backend.domain.access import readable
 
 # The reader's membership: not there for those outside.
 reader = channel_members.alias("reader")

@@ -1,22 +1,22 @@
 """Lists out of channels: messages, threads, and the events themselves.
 
-Guarantees: the reader's right is asked in the very statement that reads; a page costs what it holds.
-Each function returns (sequence, item) pairs, and raises NotFound where nothing exists for the reader.
+Guarantees: the reader's right is asked in the very statement that reads; a page costs what it holds, and
+ends by number or by size, whatever comes first. Places are sequences. Each function raises NotFound where
+nothing exists for the reader.
 """
-
-from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, RowMapping, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.database.bounded import Rows, read_bounded, size_of
 from backbone.database.engine import Database
 from backbone.database.tables import channels, message_events, messages
 from backend.domain.access import require_may_see, sees_deleted
 from backend.queries.channels import require_readable
 from backend.queries.joins import readable_channel, readable_message, reader, with_role
 from backend.queries.messages import require_message_row
+from backend.queries.pages import Page
 from backend.queries.redaction import redacted
 from backend.rows import MESSAGE_COLUMNS, message_from_row
 from schemas.messages import Message
@@ -26,81 +26,85 @@ _event = message_events.c
 
 
 async def newest_messages(
-    database: Database, channel_id: str, reader_id: str | None, before: int | None, count: int
-) -> list[tuple[int, Message]]:
+    database: Database, channel_id: str, reader_id: str | None, before: int | None, limit: int
+) -> Page[int, Message]:
     """Return the channel's live messages that were created before `before`, newest first."""
     older = true() if before is None else _message.sequence < before
     of_channel = _message.channel_id == readable_channel(channel_id, reader_id)
     async with database.reading() as connection:
-        found = await _live_messages(connection, of_channel & older, _message.sequence.desc(), count)
-        if not found:
+        found = await _live_messages(connection, of_channel & older, limit, newest_first=True)
+        if not found.items:
             await require_readable(connection, channel_id, reader_id)
         return found
 
 
 async def messages_after(
-    database: Database, channel_id: str, reader_id: str | None, after: int, count: int
-) -> list[tuple[int, Message]]:
+    database: Database, channel_id: str, reader_id: str | None, after: int, limit: int
+) -> Page[int, Message]:
     """Return the channel's live messages that were created after `after`, oldest first."""
     newer = _message.sequence > after
     of_channel = _message.channel_id == readable_channel(channel_id, reader_id)
     async with database.reading() as connection:
-        found = await _live_messages(connection, of_channel & newer, _message.sequence, count)
-        if not found:
+        found = await _live_messages(connection, of_channel & newer, limit)
+        if not found.items:
             await require_readable(connection, channel_id, reader_id)
         return found
 
 
 async def replies_to(
-    database: Database, message_id: str, reader_id: str | None, after: int, count: int
-) -> list[tuple[int, Message]]:
+    database: Database, message_id: str, reader_id: str | None, after: int, limit: int
+) -> Page[int, Message]:
     """Return the live replies to the message, which may be deleted itself, oldest first."""
     newer = _message.sequence > after
     of_thread = _message.parent_id == readable_message(message_id, reader_id)
     async with database.reading() as connection:
-        found = await _live_messages(connection, of_thread & newer, _message.sequence, count)
-        if not found:
+        found = await _live_messages(connection, of_thread & newer, limit)
+        if not found.items:
             await require_message_row(connection, message_id, reader_id)
         return found
 
 
 async def history_of(
-    database: Database, message_id: str, reader_id: str | None, after: int, count: int
-) -> list[tuple[int, msgspec.Raw]]:
+    database: Database, message_id: str, reader_id: str | None, after: int, limit: int
+) -> Page[int, msgspec.Raw]:
     """Return the message's events as they are stored, oldest first. Raises Gone too, except to owners."""
     of_message = _event.message_id == readable_message(message_id, reader_id)
     async with database.reading() as connection:
-        rows = await _events(connection, reader_id, of_message & (_event.sequence > after), count)
+        rows, more = await _events(connection, reader_id, of_message & (_event.sequence > after), limit)
         seen = rows or [await require_message_row(connection, message_id, reader_id)]
     for row in seen:
         require_may_see(row["deleted_at"] is not None, row["role"])
-    return [(row["sequence"], _raw(row["body"])) for row in rows]
+    return Page([(row["sequence"], _raw(row["body"])) for row in rows], more)
 
 
 async def events_after(
-    database: Database, channel_id: str, reader_id: str | None, after: int, count: int
-) -> list[tuple[int, msgspec.Raw]]:
+    database: Database, channel_id: str, reader_id: str | None, after: int, limit: int
+) -> Page[int, msgspec.Raw]:
     """Return the channel's events, oldest first, no gap; what was deleted is emptied, except for owners."""
     of_channel = _event.channel_id == readable_channel(channel_id, reader_id)
     async with database.reading() as connection:
-        rows = await _events(connection, reader_id, of_channel & (_event.sequence > after), count)
+        rows, more = await _events(connection, reader_id, of_channel & (_event.sequence > after), limit)
         if not rows:
             await require_readable(connection, channel_id, reader_id)
-    return [(row["sequence"], _raw(_as_seen(row))) for row in rows]
+    return Page([(row["sequence"], _raw(_as_seen(row))) for row in rows], more)
 
 
 async def _live_messages(
-    connection: AsyncConnection, which: ColumnElement[bool], order: ColumnElement[Any], count: int
-) -> list[tuple[int, Message]]:
-    live = _message.deleted_at.is_(None)
-    query = select(*MESSAGE_COLUMNS).where(which, live).order_by(order).limit(count)
-    rows = (await connection.execute(query)).mappings()
-    return [(row["sequence"], message_from_row(row).message) for row in rows]
+    connection: AsyncConnection, which: ColumnElement[bool], limit: int, *, newest_first: bool = False
+) -> Page[int, Message]:
+    query = select(*MESSAGE_COLUMNS).where(which, _message.deleted_at.is_(None))
+    content, mentions, attachments = (
+        size_of(connection, text) for text in (_message.content, _message.mentions, _message.attachments)
+    )
+    rows, more = await read_bounded(
+        connection, query, _message.sequence, content + mentions + attachments, limit, descending=newest_first
+    )
+    return Page([(row["sequence"], message_from_row(row).message) for row in rows], more)
 
 
 async def _events(
-    connection: AsyncConnection, reader_id: str | None, which: ColumnElement[bool], count: int
-) -> Sequence[RowMapping]:
+    connection: AsyncConnection, reader_id: str | None, which: ColumnElement[bool], limit: int
+) -> Rows:
     """Return events with the time of their message's deletion, and the reader's role."""
     source = message_events.join(channels, channels.c.channel_id == _event.channel_id)
     source = with_role(source, reader_id).outerjoin(messages, _message.message_id == _event.message_id)
@@ -108,10 +112,8 @@ async def _events(
         select(_event.sequence, _event.body, _message.deleted_at, reader.c.role)
         .select_from(source)
         .where(which)
-        .order_by(_event.sequence)
-        .limit(count)
     )
-    return (await connection.execute(query)).mappings().all()
+    return await read_bounded(connection, query, _event.sequence, size_of(connection, _event.body), limit)
 
 
 def _as_seen(row: RowMapping) -> str:

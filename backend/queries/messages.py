@@ -12,7 +12,7 @@ from backend.domain.access import no_such_message, require_may_see
 from backend.domain.evolve import evolve_message
 from backend.domain.rejections import Gone, NotFound
 from backend.domain.state import MessageRecord
-from backend.queries.joins import READABLE, reader, with_role
+from backend.queries.joins import READABLE, readable_message, reader, with_role
 from backend.rows import message_from_row
 from schemas.clock import format_ms
 from schemas.events import decode_message_event
@@ -82,6 +82,12 @@ async def private_channels_of(database: Database, user_id: str | None) -> tuple[
     )
     async with database.reading() as connection:
         return tuple(await connection.scalars(query))
+
+
+async def may_read_message(database: Database, message_id: str, reader_id: str | None) -> bool:
+    """Say whether there is such a message, deleted or not, in a channel that the reader may read."""
+    async with database.reading() as connection:
+        return await connection.scalar(select(readable_message(message_id, reader_id))) is not None
 
 
 async def readable_messages(

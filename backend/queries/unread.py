@@ -1,4 +1,8 @@
-"""What a user has not read, counted from the messages themselves: no counter can go wrong."""
+"""What a user has not read, counted from the messages themselves: no counter can go wrong.
+
+Guarantees: counting looks at the newest EVENTS_COUNTED_MAX events of a channel and no further, so that a
+page costs the same however much there is.
+"""
 
 from typing import Any
 
@@ -10,24 +14,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channel_reads, channels, messages
 from backend.queries.joins import READABLE, in_order, reader, with_role
+from backend.queries.pages import Page, first_of
 from schemas.channels import Unread
 from schemas.messages import MENTION_CHANNEL
+
+EVENTS_COUNTED_MAX = 10_000
 
 _message = messages.c
 
 
-async def list_unread(
-    database: Database, user_id: str, after: str | None, count: int
-) -> list[tuple[str, Unread]]:
-    """Return the counts of at most `count` channels behind `after`, by code points.
+async def list_unread(database: Database, user_id: str, after: str | None, limit: int) -> Page[str, Unread]:
+    """Return the counts of at most `limit` channels behind `after`, by code points.
 
     They are the channels that the user is in, or has marked as read and may still read.
     """
     async with database.reading() as connection:
-        page = _channels_of(connection, user_id, after, count)
+        page = _channels_of(connection, user_id, after, limit + 1)
         unread_ones = and_(
             _message.channel_id == page.c.channel_id,
             _message.sequence > page.c.read_sequence,
+            _message.sequence > page.c.last_sequence - EVENTS_COUNTED_MAX,
             _message.deleted_at.is_(None),
             _message.author_id != user_id,
         )
@@ -40,7 +46,8 @@ async def list_unread(
             _count(page, unread_ones & mentioning).label("mentions"),
         ).order_by(in_order(connection, page.c.channel_id))
         rows = (await connection.execute(query)).mappings()
-        return [(row["channel_id"], Unread(**row)) for row in rows]
+        found = [(row["channel_id"], Unread(**row)) for row in rows]
+    return first_of(found, limit)
 
 
 def _channels_of(connection: AsyncConnection, user_id: str, after: str | None, count: int) -> FromClause:

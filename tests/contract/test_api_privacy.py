@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 from httpx import Response
+from sqlalchemy import select
 
+from backbone.clock import SystemClock
+from backbone.database.tables import message_events
+from backbone.mailbox import Mailbox
 from backbone.settings import Settings, TokenSecurity
 from backend.api.routes import ROUTES
+from notifier.inbox import Inbox
+from schemas.events import decode_message_event
+from schemas.frames import NotificationFrame
 from tests.support.api import delete, items, make_channel
 from tests.support.backend import Backend, running_backend, user
 from tests.support.tokens import SECRET, bearer
@@ -167,3 +174,47 @@ async def test_whoever_is_removed_is_outside(backend: Backend) -> None:
     path = f"/messages/{message['message_id']}"
     assert (await backend.client.delete(path, headers=user("member"))).status_code == 404
     await delete(backend, message, "owner")
+
+
+async def inbox_of(backend: Backend, who: str, **parameters: str) -> list[tuple[int, str | None, bool]]:
+    """Return number, text and whether it is retracted; as the route shows them and as sockets do."""
+    listed = await items(backend, "/notifications", who, after="0", **parameters)
+    shown = [(each["seq"], each["body"], each.get("retracted", False)) for each in listed]
+    assert all((each["title"] is None) == (each["body"] is None) for each in listed)
+    if not parameters:
+        _, frames = await Mailbox(backend.ports.database, SystemClock()).after(who, 0, 100)
+        sent = [frame for frame in frames if isinstance(frame, NotificationFrame)]
+        assert shown == [
+            (each.seq, each.notification.body, each.notification.retracted is True) for each in sent
+        ]
+        assert [frame.seq for frame in frames] == list(range(1, len(frames) + 1)), "no gap"
+    return shown
+
+
+async def test_the_inbox_forgets_what_its_user_may_not_read(backend: Backend) -> None:
+    """Outside the channel, and once the message is deleted, no text is shown, before the notifier hears."""
+    await make_channel(backend, "비밀", "owner", "bora", "dana", private=True)
+    for text in ("하나", "둘"):
+        await backend.post("비밀", "owner", text, mentions=["bora", "dana"])
+    public = await backend.post("공개", "owner", "셋", mentions=["bora"])
+    async with backend.ports.database.reading() as connection:
+        created = message_events.c.event_type == "message.created"
+        bodies = await connection.scalars(select(message_events.c.body).where(created))
+        events = sorted(map(decode_message_event, bodies), key=lambda event: event.payload.message_id)
+    for event in events:
+        await Inbox(backend.ports.database, SystemClock()).apply([event])
+    assert await inbox_of(backend, "bora") == [(1, "하나", False), (2, "둘", False), (3, "셋", False)]
+
+    removed = await backend.client.delete("/channels/비밀/members/bora", headers=user("owner"))
+    assert removed.status_code == 204
+    assert await inbox_of(backend, "bora") == [(1, None, True), (2, None, True), (3, "셋", False)]
+    assert await inbox_of(backend, "bora", unread="true") == [(3, "셋", False)]
+    assert await inbox_of(backend, "dana") == [(1, "하나", False), (2, "둘", False)]
+
+    await delete(backend, public, "owner")
+    assert await inbox_of(backend, "bora") == [(1, None, True), (2, None, True), (3, None, True)]
+    assert await inbox_of(backend, "bora", unread="true") == []
+
+    added = await backend.client.put("/channels/비밀/members/bora", headers=user("owner"))
+    assert added.status_code == 200
+    assert await inbox_of(backend, "bora") == [(1, "하나", False), (2, "둘", False), (3, None, True)]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from backbone.clock import SystemClock
+from backend.queries import unread as unread_module
 from notifier.inbox import Inbox
 from schemas.events import MessagesEvent
 from tests.support.api import ask, delete, edit, field_of, items, make_channel, pages
@@ -98,6 +99,17 @@ async def test_bad_marks(backend: Backend, sequence: object) -> None:
     assert field_of(channel) == "sequence"
     inbox = await backend.client.post("/notifications/read", json={"up_to": sequence}, headers=user("a"))
     assert field_of(inbox) == "up_to"
+
+
+async def test_counting_ends(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is unread, only a channel's newest events are looked at."""
+    monkeypatch.setattr(unread_module, "EVENTS_COUNTED_MAX", 3)
+    await make_channel(backend, "c", "owner", "a")
+    for n in range(4):
+        await backend.post("c", "owner", str(n), mentions=["a"])
+    assert await unread(backend, "a") == {"c": (3, 3, 0, 6)}
+    await mark(backend, "a", "c", 5)
+    assert await unread(backend, "a") == {"c": (1, 1, 5, 6)}
 
 
 async def test_unread_is_paged(backend: Backend) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from backbone.database.bounded import PAGE_MAX_BYTES
 from backbone.database.tables import channel_members, channels
 from backbone.settings import Settings
+from backend.consistency import ConsistencyToken
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, running_backend, user
 from tests.support.database import own_database
@@ -147,6 +149,50 @@ async def test_own_writes(searchable: SearchableBackend) -> None:
     assert "Search-Complete" not in (await searchable.search("token")).headers
     bad = await client.get("/messages/search", params={"q": "x"}, headers={"Consistency-Token": "???"})
     assert bad.status_code == 400
+
+
+async def test_a_token_tells_nothing_of_what_may_not_be_read(searchable: SearchableBackend) -> None:
+    """A token of a private channel's message, deleted or not, is to outsiders like one of no message."""
+    await make_private(searchable, "비밀", "철수")
+    kept, gone = [await searchable.backend.post("비밀", "철수", text) for text in ("하나", "둘")]
+    deleted = await searchable.backend.client.delete(f"/messages/{gone['message_id']}", headers=user("철수"))
+    await searchable.index()
+    tokens = [
+        ConsistencyToken(kept["message_id"], 1).encode(),
+        deleted.headers["Consistency-Token"],
+        ConsistencyToken("msg_00000000-0000-7000-8000-000000000000", 1).encode(),
+    ]
+    for who, expected in [({}, [0, 0, 0]), (user("영희"), [0, 0, 0]), (user("철수"), [1, 1, 0])]:
+        for token, complete in zip(tokens, expected, strict=True):
+            headers = {**who, b"Consistency-Token": token.encode(), b"Prefer": b"wait=0"}
+            client = searchable.backend.client
+            answer = await client.get("/messages/search", params={"q": "하나"}, headers=headers)
+            assert answer.headers["Search-Complete"] == ("true" if complete else "false"), (who, token)
+
+
+async def test_pages_of_large_hits_end_by_size(searchable: SearchableBackend) -> None:
+    """No answer is much over 1 MiB and twenty hits; `Link` leads through all of them, once."""
+    content = "배포 " * 13_333
+    for _ in range(45):
+        await searchable.backend.post("c", "a", content)
+    await searchable.index()
+    answer = await searchable.search("배포", sort="oldest", limit=100)
+    seen: list[str] = []
+    while True:
+        assert len(answer.content) < PAGE_MAX_BYTES + 20 * 120_000
+        seen += [hit["_id"] for hit in answer.json()]
+        link = answer.links.get("next")
+        if link is None:
+            break
+        answer = await searchable.backend.client.get(link["url"])
+    assert len(seen) == len(set(seen)) == 45
+
+
+@pytest.mark.parametrize("query", ["q=a&q=b", "q=a&limit=1&limit=2", "q=a&sort=newest&sort=oldest"])
+async def test_a_parameter_that_stands_there_twice(searchable: SearchableBackend, query: str) -> None:
+    """Those that say one thing may stand there once."""
+    answer = await searchable.backend.client.get(f"/messages/search?{query}")
+    assert answer.status_code == 400
 
 
 @pytest.mark.parametrize(

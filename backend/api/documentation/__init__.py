@@ -27,9 +27,11 @@ _ABOUT = """\
 One write resounds: into search, notifications and the archive.
 
 JSON in and out; fields that are not known are ignored. Refusals are problem documents (RFC 9457); `type`
-says which, `detail` why, and `errors` names the fields of bad input. Lists are bare arrays; `Link` leads to
-the next page. Every GET may be asked as HEAD. Answers to writes say in `RateLimit-…` what is left of the
-user's limit; past it they are 429. A private channel does not exist (404) for those outside it.
+says which, `detail` why, and `errors` names the fields of bad input.
+Lists are bare arrays; `Link` leads to the next page: it alone says that there is more, for a page may be
+shorter than `limit`, as it also ends after about 1 MiB. Every GET may be asked as HEAD. Answers to writes say
+in `RateLimit-…` what is left of the user's limit; past it they are 429. A private channel does not exist
+(404) for those outside it.
 """
 
 

@@ -55,7 +55,11 @@ PARAMETERS: dict[str, Any] = {
     "channel_id": parameter("path", "channel_id", _IDENTIFIER, "The channel.", example="개발"),
     "user_id": parameter("path", "user_id", _IDENTIFIER, "The user.", example="영희"),
     "limit": parameter(
-        "query", "limit", number(1, LIMIT_MAX), "How many items at most: 50 unless told, 20 in a search."
+        "query",
+        "limit",
+        number(1, LIMIT_MAX),
+        "How many items at most: 50 unless told, 20 in a search. "
+        "A page of large ones is shorter; where there is more, `Link` leads there.",
     ),
     "cursor": parameter("query", "cursor", _TEXT, "From the `Link` of the page before; opaque."),
     "after_sequence": parameter(
@@ -106,7 +110,9 @@ HEADERS: dict[str, Any] = {
     "Consistency-Token": _header(
         "Names the message and its version to a search that shall see it. Opaque.", _TEXT, always=True
     ),
-    "Link": _header('The next page, where there is one: `<…>; rel="next"` (RFC 8288).', _TEXT),
+    "Link": _header(
+        'The next page, where there is one, however short this one is: `<…>; rel="next"` (RFC 8288).', _TEXT
+    ),
     "Total-Count": _header("How many messages are found, all pages together.", _COUNT, always=True),
     "Search-Complete": _header(
         "Where a Consistency-Token was sent: whether its version was visible in time.",

@@ -30,7 +30,8 @@ READING_OPERATIONS: tuple[Operation, ...] = (
         "countUnread",
         "reading",
         "Count what is unread",
-        "Unread messages and mentions of each channel that the user is in or has read.",
+        "Unread messages and mentions of each channel that the user is in or has read, among the newest "
+        "10,000 events of each.",
         {200: Answer("Counts.", list[Unread], sometimes=("Link",), examples={"korean": [UNREAD]})},
         actor="required",
         parameters=_PAGE,
@@ -42,7 +43,7 @@ READING_OPERATIONS: tuple[Operation, ...] = (
         "reading",
         "Read the inbox",
         "Newest first; with `after` those after that `seq`, oldest first. What was retracted keeps its "
-        "place, with `title` and `body` null.",
+        "place, with `title` and `body` null, and so does what the user may not read any more.",
         {200: Answer("Notifications.", list[NumberedNotification], sometimes=("Link",),
                      examples={"korean": [NOTIFICATION]})},
         actor="required",

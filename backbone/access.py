@@ -1,0 +1,19 @@
+"""Who may read a channel: the one rule that the backend and the inbox both ask.
+
+A public channel is read by everyone; a private one does not exist for those outside. All else that
+someone may do or not is the backend's (`backend/domain/access.py`). Pure.
+"""
+
+from typing import Any
+
+from schemas.channels import Role
+
+
+def may_read(private: bool, role: Role | None) -> bool:
+    """Say whether a channel exists for someone with this role in it (None: outside)."""
+    return not private or role is not None
+
+
+def readable(private: Any, role: Any) -> Any:
+    """Return `may_read` as a condition over two SQL columns, `role` from an outer join."""
+    return ~private | role.is_not(None)
