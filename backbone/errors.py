@@ -10,6 +10,10 @@ class Unavailable(Exception):
         self.detail = detail
 
 
+class Busy(Unavailable):
+    """This process uses as much of a dependency as it may: of the dependency itself that says nothing."""
+
+
 class RolledBack(Unavailable):
     """A transaction was rolled back for certain, by no fault of its own: it may be tried again at once."""
 

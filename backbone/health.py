@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from backbone.errors import Unavailable
+from backbone.errors import Busy, Unavailable
 from backbone.waiting import stopped_within
 
 ANSWER_WITHIN_S = 3.0
@@ -33,6 +33,11 @@ class Health:
     def down(self, dependency: str, detail: str) -> None:
         """Note that the dependency did not answer, and what it was heard to say."""
         self._states[dependency] = detail
+
+    def heard(self, error: Unavailable) -> None:
+        """Note what an error says of its dependency: nothing, where this process itself is what is busy."""
+        if not isinstance(error, Busy):
+            self.down(error.dependency, error.detail)
 
     def readiness(self) -> Readiness:
         """Return what the probe answers."""
@@ -65,7 +70,8 @@ async def keep_asking(
             try:
                 asking.result()
             except Unavailable as error:
-                health.down(dependency, error.detail)
+                if not isinstance(error, Busy):
+                    health.down(dependency, error.detail)
             else:
                 health.up(dependency)
             asking = None

@@ -20,7 +20,7 @@ Lane = Literal["messages", "notifications"]
 async def shards_of(database: Database, lane: Lane) -> int:
     """Return into how many shards the lane is cut, which the migrations fixed. Raises Unavailable."""
     query = select(outbox_lanes.c.shards).where(outbox_lanes.c.lane == lane)
-    async with database.reading() as connection:
+    async with database.looking() as connection:
         return int((await connection.execute(query)).scalar_one())
 
 

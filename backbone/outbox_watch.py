@@ -57,7 +57,7 @@ class OutboxWatch:
                 for shard in range(-self._shards, self._shards)
             )
         ).subquery()
-        async with self._database.reading() as connection:
+        async with self._database.looking() as connection:
             count = int(await connection.scalar(select(func.count()).select_from(rows)) or 0)
             oldest_ms = await connection.scalar(select(func.min(firsts.c.created_at)))
         depth.labels(self._lane).set(count)

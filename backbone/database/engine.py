@@ -11,9 +11,16 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from backbone.database.errors import translated_commit_errors, translated_errors
-from backbone.errors import SetupError
+from backbone.database.errors import DEPENDENCY, translated_commit_errors, translated_errors
+from backbone.errors import Busy, SetupError
 
+# So many requests read, and so many others write, at the same time; the rest of the connections is for
+# the process itself: the owners and the presence of two lanes (ten), probes and gauges.
+AT_ONCE = 8
+_CONNECTIONS_MAX = 30
+_CONNECTIONS_KEPT = 10
+# A request waits so long for its turn; whoever else finds no connection waits for one as long.
+_TURN_WITHIN_S = 10.0
 _CONNECT_TIMEOUT_S = 5
 # A server that hangs is told from one that works; nothing we ask takes nearly as long.
 _STATEMENT_TIMEOUT_S = 15
@@ -21,6 +28,11 @@ _CLOSE_TIMEOUT_S = 2
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_TIMEOUT_MS = 8_000
 _TCP_USER_TIMEOUT_MS = 6_000
+_POOL: dict[str, Any] = {
+    "pool_size": _CONNECTIONS_KEPT,
+    "max_overflow": _CONNECTIONS_MAX - _CONNECTIONS_KEPT,
+    "pool_timeout": _TURN_WITHIN_S,
+}
 
 
 class Database:
@@ -29,6 +41,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url: URL = make_url(url)
         self.engine: AsyncEngine = _sqlite_engine(self.url) if self.embedded else _postgres_engine(self.url)
+        self._reads = asyncio.Semaphore(AT_ONCE)
+        self._writes = asyncio.Semaphore(AT_ONCE)
 
     @property
     def embedded(self) -> bool:
@@ -42,24 +56,44 @@ class Database:
         On SQLite it is the only writer from its first moment. Raises CommitUnknown when the commit got
         no answer; after any other error (Unavailable, RolledBack, IntegrityError) nothing is stored.
         """
-        with translated_errors():
-            async with self.engine.connect() as connection:
-                await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-                async with connection.begin() as transaction:
-                    yield connection
-                    with translated_commit_errors():
-                        await transaction.commit()
+        await _take_turn(self._writes)
+        try:
+            with translated_errors():
+                async with self.engine.connect() as connection:
+                    await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+                    async with connection.begin() as transaction:
+                        yield connection
+                        with translated_commit_errors():
+                            await transaction.commit()
+        finally:
+            self._writes.release()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read from; nothing is committed. Raises Unavailable."""
+        """A connection to read from for a request, which waits for its turn; nothing is committed.
+
+        Raises Unavailable. No such block may be opened within another one: all could wait for one another.
+        """
+        await _take_turn(self._reads)
+        try:
+            async with self.looking() as connection:
+                yield connection
+        finally:
+            self._reads.release()
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for what the process itself must know, however many requests there are.
+
+        Nothing is committed. Raises Unavailable.
+        """
         with translated_errors():
             async with self.engine.connect() as connection:
                 yield connection
 
     async def ask(self) -> None:
         """Ask the smallest question there is. Raises Unavailable."""
-        async with self.reading() as connection:
+        async with self.looking() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
@@ -69,12 +103,22 @@ class Database:
                 await self.engine.dispose()
 
 
+async def _take_turn(turns: asyncio.Semaphore) -> None:
+    """Wait for one of the turns. Raises Busy."""
+    if not turns.locked():  # the usual case needs no timer
+        await turns.acquire()
+        return
+    try:
+        async with asyncio.timeout(_TURN_WITHIN_S):
+            await turns.acquire()
+    except TimeoutError as error:
+        raise Busy(DEPENDENCY, "too many requests are asking it already") from error
+
+
 def _postgres_engine(url: URL) -> AsyncEngine:
     return create_async_engine(
         url,
-        pool_size=10,
-        max_overflow=10,
-        pool_timeout=10,
+        **_POOL,
         connect_args={
             "timeout": _CONNECT_TIMEOUT_S,
             "command_timeout": _STATEMENT_TIMEOUT_S,
@@ -91,7 +135,7 @@ def _postgres_engine(url: URL) -> AsyncEngine:
 
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": _SQLITE_BUSY_TIMEOUT_MS / 1000})
+    engine = create_async_engine(url, **_POOL, connect_args={"timeout": _SQLITE_BUSY_TIMEOUT_MS / 1000})
     event.listen(engine.sync_engine, "do_connect", _before_connecting)
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from backbone.errors import CommitUnknown, RolledBack, SetupError, Unavailable
+from backbone.errors import Busy, CommitUnknown, RolledBack, SetupError, Unavailable
 
 DEPENDENCY = "database"
 
@@ -34,7 +34,7 @@ def translated_errors() -> Iterator[None]:
     except DBAPIError as error:
         raise _translated(error) from error
     except PoolTimeout as error:
-        raise Unavailable(DEPENDENCY, "all connections are in use") from error
+        raise Busy(DEPENDENCY, "all connections are in use") from error
     except TimeoutError as error:
         raise Unavailable(DEPENDENCY, "no answer in time") from error
     except OSError as error:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import structlog
 from prometheus_client import Counter
 
-from backbone.errors import SetupError, Unavailable
+from backbone.errors import Busy, SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY, Consumer, EventLog, Producer, Record, TopicPartition
 from backbone.eventlog.dead_letters import dead_letter
 from backbone.health import Health
@@ -123,7 +123,8 @@ class ConsumingLoop:
             records = await self.step()
         except Unavailable as error:
             log.warning("consumer_waits", group=self._group, dependency=error.dependency, detail=error.detail)
-            self._down(error.dependency, error.detail)
+            if not isinstance(error, Busy):
+                self._down(error.dependency, error.detail)
         except SetupError:
             raise
         except Exception as error:

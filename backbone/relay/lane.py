@@ -92,7 +92,7 @@ class LaneRelay:
             try:
                 number = await shards_of(self._database, self._lane)
             except Unavailable as error:
-                self._health.down(error.dependency, error.detail)
+                self._health.heard(error)
                 await stopped_within(stop, backoff_s)
                 backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
             else:
@@ -155,7 +155,7 @@ class _Shard:
             try:
                 await until_stopped(self._own(stop), stop, STOP_GRACE_S)
             except Unavailable as error:
-                self._health.down(error.dependency, error.detail)
+                self._health.heard(error)
                 log.warning("relay_waits", lane=self._lane, shard=self.number, reason=str(error))
                 await stopped_within(stop, self._backoff_s * random.uniform(0.5, 1.0))
                 self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
