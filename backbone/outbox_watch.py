@@ -1,5 +1,6 @@
 """How much a lane of the outbox holds and for how long, for the metrics and for whoever must know.
 
+Rows that are set aside, behind one that the log does not take, are told apart: they stop their own key only.
 Looking costs as much as there is to count: the more it costs, the rarer it is done.
 """
 
@@ -8,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from prometheus_client import Gauge
-from sqlalchemy import func, select, union_all
+from sqlalchemy import ColumnElement, ScalarSelect, func, select, union_all
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
@@ -24,13 +25,16 @@ _PAUSE_OF_COST = 20
 _PAUSE_WHEN_ASKED = 10
 
 depth = Gauge("maeari_outbox_depth", "Events that the log has not acknowledged yet.", ["lane"])
+set_aside = Gauge(
+    "maeari_outbox_set_aside", "Those of them that wait behind one that the log does not take.", ["lane"]
+)
 age = Gauge(
     "maeari_outbox_age_seconds", "Age of the oldest event that the log has not acknowledged yet.", ["lane"]
 )
 
 
 class OutboxWatch:
-    """Looks at one lane; counts no further than `up_to`."""
+    """Looks at one lane; counts no further than `up_to`, of what is set aside and of the rest."""
 
     def __init__(self, database: Database, lane: Lane, clock: Clock, up_to: int = 1_000_000) -> None:
         self._database = database
@@ -40,9 +44,11 @@ class OutboxWatch:
         self._shards = 0
 
     async def look(self) -> int:
-        """Return how many events there are, and set the metrics. Raises Unavailable."""
+        """Return how many events are on their way, without those set aside, and set the metrics.
+
+        Raises Unavailable.
+        """
         self._shards = self._shards or await shards_of(self._database, self._lane)
-        rows = select(outbox.c.position).where(outbox.c.lane == self._lane).limit(self._up_to).subquery()
         # The first row of each shard, and of what is set aside of it (below 0), is the oldest there.
         firsts = union_all(
             *(
@@ -57,13 +63,22 @@ class OutboxWatch:
                 for shard in range(-self._shards, self._shards)
             )
         ).subquery()
+        query = select(
+            self._count(outbox.c.shard >= 0),
+            self._count(outbox.c.shard < 0),
+            select(func.min(firsts.c.created_at)).scalar_subquery(),
+        )
         async with self._database.looking() as connection:
-            count = int(await connection.scalar(select(func.count()).select_from(rows)) or 0)
-            oldest_ms = await connection.scalar(select(func.min(firsts.c.created_at)))
-        depth.labels(self._lane).set(count)
+            on_their_way, aside, oldest_ms = (await connection.execute(query)).one()
+        depth.labels(self._lane).set(on_their_way + aside)
+        set_aside.labels(self._lane).set(aside)
         waiting_ms = 0 if oldest_ms is None else max(0, self._clock.now_ms() - oldest_ms)
         age.labels(self._lane).set(waiting_ms / 1000)
-        return count
+        return int(on_their_way)
+
+    def _count(self, which: ColumnElement[bool]) -> ScalarSelect[int]:
+        rows = select(outbox.c.position).where(outbox.c.lane == self._lane, which).limit(self._up_to)
+        return select(func.count()).select_from(rows.subquery()).scalar_subquery()
 
 
 async def keep_looking(

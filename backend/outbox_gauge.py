@@ -14,8 +14,8 @@ DEPENDENCY = "outbox"
 class OutboxGauge:
     """The depth of the lane of messages: as it was at the last look, and what this process stored since.
 
-    At `maximum` events writes are refused. The relay's progress is seen by the next look, which is made at
-    once when the estimate is near the maximum.
+    At `maximum` events writes are refused; those set aside, which stop their own channel only, do not count.
+    The relay's progress is seen by the next look, made at once when the estimate is near the maximum.
     """
 
     def __init__(self, database: Database, maximum: int, health: Health, clock: Clock | None = None) -> None:
@@ -39,7 +39,7 @@ class OutboxGauge:
             self._ask()
 
     async def look(self) -> int:
-        """Count the rows, up to the maximum. Raises Unavailable."""
+        """Count the events on their way, up to the maximum. Raises Unavailable."""
         stored_before = self._stored
         self._counted = await self._watch.look()
         # What was stored during the look may be in its count or not: it counts as not, until the next one.

@@ -9,6 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
+from backbone.database import migrations
 from backbone.database.engine import Database
 from backbone.database.migrations import check_migrated, migrate
 from backbone.database.ownership import ownership
@@ -69,6 +70,21 @@ async def test_migrations_make_exactly_the_tables(database: Database) -> None:
 
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_a_server_that_is_too_old_is_refused(
+    real_settings: Settings, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lacks a setting that owners rely on is not begun with; one line names the version needed."""
+    monkeypatch.setattr(migrations, "_OLDEST_POSTGRES", 99)
+    async with own_database(real_settings, unique) as own:
+        database = Database(own.database_url)
+        try:
+            for start in (migrate, check_migrated):
+                with pytest.raises(SetupError, match=r"PostgreSQL 99 or newer is needed"):
+                    await start(database)
+        finally:
+            await database.close()
 
 
 async def test_two_migrations_at_once(url: str) -> None:

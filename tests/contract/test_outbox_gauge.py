@@ -10,8 +10,7 @@ from prometheus_client import REGISTRY
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.health import Health
-from backbone.outbox import shards_of
-from backbone.outbox_watch import OutboxWatch, keep_looking
+from backbone.outbox_watch import EVERY_S, OutboxWatch, keep_looking
 from backbone.relay.stopped import Siding
 from backend.domain.rejections import Overloaded
 from backend.outbox_gauge import OutboxGauge
@@ -43,7 +42,7 @@ def metric(name: str, lane: str = "messages") -> float | None:
 
 
 async def test_the_metrics_tell_depth_and_age_of_each_lane(database: Database) -> None:
-    """All rows count, those that are set aside too; an empty lane has no age."""
+    """Depth and age are of all rows, those that are set aside too; an empty lane has no age."""
     watch = OutboxWatch(database, "messages", Hand())
     assert await watch.look() == 0
     assert (metric("maeari_outbox_depth"), metric("maeari_outbox_age_seconds")) == (0, 0)
@@ -51,11 +50,9 @@ async def test_the_metrics_tell_depth_and_age_of_each_lane(database: Database) -
     await put(database, [talk.post("x") for _ in range(30)])
     assert await watch.look() == 30
     assert metric("maeari_outbox_age_seconds") == pytest.approx(60, abs=0.1)
-    shards = await shards_of(database, "messages")
-    async with database.writing() as connection:
-        for shard in range(shards):
-            await Siding("messages", shard).put(connection, [1, 2, 3])
-    assert await watch.look() == 30
+    await set_aside(database, 3)
+    assert await watch.look() == 27
+    assert (metric("maeari_outbox_depth"), metric("maeari_outbox_set_aside")) == (30, 3)
     assert metric("maeari_outbox_age_seconds") == pytest.approx(60, abs=0.1)
     assert await OutboxWatch(database, "messages", Hand(), up_to=7).look() == 7
     assert await OutboxWatch(database, "notifications", Hand()).look() == 0
@@ -91,14 +88,37 @@ async def test_a_full_outbox_is_not_ready(database: Database) -> None:
         gauge.require_room()
 
 
+async def test_a_channel_that_stands_still_fills_no_outbox(database: Database) -> None:
+    """However many rows wait behind one that the log does not take, other channels are written on."""
+    health = Health("outbox")
+    gauge = OutboxGauge(database, MAXIMUM, health, Hand())
+    stuck, free = Talk("stuck"), Talk("free")
+    await put(database, [stuck.post("x") for _ in range(MAXIMUM + 5)])
+    await set_aside(database, MAXIMUM + 5)
+    assert await gauge.look() == 0
+    gauge.require_room()
+    assert health.readiness().ready
+    await put(database, [free.post("x") for _ in range(MAXIMUM)])
+    assert await gauge.look() == MAXIMUM
+    assert not health.readiness().ready
+
+
+async def set_aside(database: Database, rows: int) -> None:
+    """Set the first rows aside, as the relay does behind one that the log does not take."""
+    async with database.writing() as connection:
+        await Siding("messages", 0).put(connection, range(1, rows + 1))
+
+
 async def test_the_gauge_looks_at_once_when_room_runs_out(database: Database) -> None:
     """A refusal for what the relay has told meanwhile lasts no longer than a look."""
     gauge = OutboxGauge(database, MAXIMUM, Health("outbox"), Hand())
     stop = asyncio.Event()
     running = asyncio.create_task(gauge.run(stop))
-    for _ in range(50):
-        await until(lambda: has_room(gauge), within_s=0.5, every_s=0.005)
-        gauge.stored(MAXIMUM)
+    # Looks by the clock alone would take fifty times EVERY_S.
+    async with asyncio.timeout(25 * EVERY_S):
+        for _ in range(50):
+            await until(lambda: has_room(gauge), every_s=0.005)
+            gauge.stored(MAXIMUM)
     stop.set()
     await running
 

@@ -6,11 +6,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Dialect, text
 
 from backbone.database.engine import Database
 from backbone.errors import SetupError
 
+# The server that has all we rely on: `idle_session_timeout` came with 14.
+_OLDEST_POSTGRES = 14
 # Two processes that migrate at once take turns; the number is arbitrary and fixed.
 _MIGRATION_LOCK = 7_042_311
 
@@ -18,23 +20,37 @@ _MIGRATION_LOCK = 7_042_311
 async def migrate(database: Database) -> tuple[str | None, str]:
     """Bring the database to the newest revision; return the revision before and after.
 
-    Safe to call again, and by several processes at once. Raises Unavailable.
+    Safe to call again, and by several processes at once. Raises Unavailable, or SetupError where the server
+    is too old.
     """
     async with database.writing() as connection:
+        _require_version(connection.dialect)
         if not database.embedded:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         return await connection.run_sync(_upgrade)
 
 
 async def check_migrated(database: Database) -> None:
-    """Raise SetupError unless the database is at the newest revision; Unavailable when it is not there."""
+    """Raise SetupError unless the database is at the newest revision, on a server that is new enough.
+
+    Raises Unavailable when it is not there.
+    """
     async with database.reading() as connection:
+        _require_version(connection.dialect)
         current = await connection.run_sync(_current)
     newest = _newest()
     _require_known(current)
     if current != newest:
         state = "lacks its tables" if current is None else f"is at revision {current}, not {newest}"
         raise SetupError(f"the database {state}: run `maeari migrate`")
+
+
+def _require_version(dialect: Dialect) -> None:
+    version = dialect.server_version_info
+    if dialect.name == "postgresql" and version is not None and version[0] < _OLDEST_POSTGRES:
+        found = ".".join(map(str, version))
+        needed = f"PostgreSQL {_OLDEST_POSTGRES} or newer is needed"
+        raise SetupError(f"MAEARI_DATABASE_URL: the server is PostgreSQL {found}: {needed}")
 
 
 def _config() -> Config:
