@@ -1,7 +1,7 @@
 """Bodies of requests, read straight into the struct of their route.
 
 One pass instead of two, and strict: no text passes for a number or for true, as it does where the
-framework converts what it has decoded already.
+framework converts what it has decoded already. A number such as 5.0 is a whole one, as in JSON Schema.
 """
 
 import re
@@ -26,11 +26,33 @@ class StrictRequest(Request[Any, Any, Any]):
         field = self.route_handler.parsed_data_field
         body = await self.body()
         try:
-            return _decoder_of(Any if field is None else field.annotation).decode(body)
+            return _decoded(body, Any if field is None else field.annotation)
         except msgspec.ValidationError as error:
             raise _invalid(str(error)) from error
         except msgspec.DecodeError as error:
             raise SerializationException(str(error)) from error
+
+
+def _decoded(body: bytes, kind: Any) -> Any:
+    try:
+        return _decoder_of(kind).decode(body)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+    # Some programs write every number like this; they are few, and may cost a second pass.
+    return msgspec.convert(_with_whole_numbers(msgspec.json.decode(body)), kind)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {name: _with_whole_numbers(each) for name, each in value.items()}
+        case list():
+            return [_with_whole_numbers(each) for each in value]
+        case _:
+            return value
 
 
 @lru_cache

@@ -91,7 +91,19 @@ async def test_marks(backend: Backend) -> None:
     assert missing.status_code == 404
 
 
-@pytest.mark.parametrize("sequence", [-1, 2**63, 1.5, "x", None, True, 10**30])
+async def test_whole_numbers(backend: Backend) -> None:
+    """However a whole number is written, it is one."""
+    await make_channel(backend, "c", "a")
+    for written, standing in (("1.0", 1), ("20e-1", 2), ("3E0", 3), ("4", 4)):
+        await backend.post("c", "a", "x")
+        body = f'{{"sequence": {written}, "other": [{{"x": 0.5}}]}}'
+        path, headers = "/channels/c/read", user("reader")
+        marked = await backend.client.put(path, content=body, headers=headers)
+        assert marked.status_code == 204, marked.text
+        assert (await unread(backend, "reader"))["c"][2] == standing
+
+
+@pytest.mark.parametrize("sequence", [-1, 2**63, 1.5, -1.0, 1e300, 2.0**63, "x", None, True, 10**30])
 async def test_bad_marks(backend: Backend, sequence: object) -> None:
     """400 names the field, for channels and for the inbox."""
     await make_channel(backend, "c", "a")
