@@ -6,16 +6,17 @@ as one that was retracted. Where the database knows nothing of the channel or th
 that was filled from the log alone, the notification is shown as it was written.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
-from sqlalchemy import ColumnElement, RowMapping, Select, case, false, func, null, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, case, false, func, null, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.access import readable
 from backbone.clock import Clock
-from backbone.database.bounded import read_bounded, size_of
+from backbone.database.bounded import fitting, read_page
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channels, inbox, inbox_counters, messages
 from schemas.clock import format_ms
@@ -33,7 +34,17 @@ _member = channel_members.alias("member")
 # NULL where there is no such channel or message: nothing is known against it then.
 _LOST = func.coalesce(~readable(channels.c.private, _member.c.role), false())
 _WITHDRAWN: ColumnElement[bool] = inbox.c.retracted | _LOST | messages.c.deleted_at.is_not(None)
-_TITLE, _BODY = (case((_WITHDRAWN, null()), else_=text) for text in (inbox.c.title, inbox.c.body))
+_TITLE, _BODY = (
+    case((_WITHDRAWN, null()), else_=text).label(text.key) for text in (inbox.c.title, inbox.c.body)
+)
+_ENTRY = (
+    *(column for column in inbox.c if column.key not in ("title", "body", "retracted")),
+    _TITLE,
+    _BODY,
+    _WITHDRAWN.label("retracted"),
+)
+_OLDEST_FIRST = fitting(_ENTRY, (_BODY,), inbox.c.seq)
+_NEWEST_FIRST = fitting(_ENTRY, (_BODY,), inbox.c.seq.desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class Mailbox:
 
     async def after(self, user_id: str, seq: int, limit: int) -> tuple[Standing, list[EntryFrame]]:
         """Return where the inbox stands, and at most `limit` entries after `seq`, in order, no gap."""
-        query = _entries(user_id).where(inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
+        query = _entries(user_id, _ENTRY).where(inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
         async with self._database.reading() as connection:
             standing = await _standing(connection, user_id)
             return standing, [_frame(row) for row in (await connection.execute(query)).mappings()]
@@ -81,11 +92,12 @@ class Mailbox:
         Retractions are no entries of their own here: they show on the notification that they took back.
         """
         columns = inbox.c
-        query = _entries(user_id).where(columns.kind == NOTIFICATION)
         if place.after is not None:
-            query = query.where(columns.seq > place.after)
-        elif place.before is not None:
-            query = query.where(columns.seq < place.before)
+            query = _entries(user_id, _OLDEST_FIRST).where(columns.seq > place.after).order_by(columns.seq)
+        else:
+            older = true() if place.before is None else columns.seq < place.before
+            query = _entries(user_id, _NEWEST_FIRST).where(older).order_by(columns.seq.desc())
+        query = query.where(columns.kind == NOTIFICATION)
         if unread:
             read_up_to = select(inbox_counters.c.read_up_to).where(inbox_counters.c.user_id == user_id)
             query = query.where(
@@ -94,14 +106,7 @@ class Mailbox:
                 ~_WITHDRAWN,
             )
         async with self._database.reading() as connection:
-            rows, more = await read_bounded(
-                connection,
-                query,
-                columns.seq,
-                size_of(connection, _BODY),
-                limit,
-                descending=place.after is None,
-            )
+            rows, more = await read_page(connection, query, limit)
         return [NumberedNotification(seq=row["seq"], **_fields(row)) for row in rows], more
 
     async def mark_read(self, user_id: str, up_to: int) -> int:
@@ -125,15 +130,15 @@ class Mailbox:
             return read_up_to
 
 
-def _entries(user_id: str) -> Select[Any]:
+def _entries(user_id: str, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Return the query of a user's entries, as the user may see them now."""
-    source = inbox.outerjoin(channels, channels.c.channel_id == inbox.c.channel_id)
-    source = source.outerjoin(
-        _member, (_member.c.channel_id == inbox.c.channel_id) & (_member.c.user_id == inbox.c.user_id)
-    ).outerjoin(messages, messages.c.message_id == inbox.c.message_id)
-    as_written = [column for column in inbox.c if column.name not in ("title", "body", "retracted")]
-    shown = (_TITLE.label("title"), _BODY.label("body"), _WITHDRAWN.label("retracted"))
-    return select(*as_written, *shown).select_from(source).where(inbox.c.user_id == user_id)
+    member = (_member.c.channel_id == inbox.c.channel_id) & (_member.c.user_id == inbox.c.user_id)
+    source = (
+        inbox.outerjoin(channels, channels.c.channel_id == inbox.c.channel_id)
+        .outerjoin(_member, member)
+        .outerjoin(messages, messages.c.message_id == inbox.c.message_id)
+    )
+    return select(*columns).select_from(source).where(inbox.c.user_id == user_id)
 
 
 async def _standing(connection: AsyncConnection, user_id: str, *, lock: bool = False) -> Standing:

@@ -1,17 +1,20 @@
-"""Pages of rows that end by number or by size: what does not fit is not even read.
+"""Pages of rows that end by number or by size: of what does not fit, no text is read or sent.
 
-Guarantees: a page holds a row where there is one; it says whether there are more.
+Guarantees: a page holds a row where there is one, and says whether there are more behind it.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, LargeBinary, RowMapping, Select, func, select
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import ColumnElement, Integer, RowMapping, Select, case, func
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
-# About how much text a page holds; the last row may exceed it.
+# About how much text a page holds; its last row may go beyond.
 PAGE_MAX_BYTES = 1024 * 1024
+
+_FITS = "fits"
 
 
 class Rows(NamedTuple):
@@ -21,34 +24,40 @@ class Rows(NamedTuple):
     more: bool
 
 
-async def read_bounded(
-    connection: AsyncConnection,
-    query: Select[Any],
-    key: Column[int],
-    size: ColumnElement[int],
-    limit: int,
-    *,
-    descending: bool = False,
-) -> Rows:
-    """Return the first rows of `query` by `key`, which is unique in it: at most `limit`, and not too large.
+def fitting(
+    columns: Sequence[ColumnElement[Any]], texts: Sequence[ColumnElement[Any]], order: ColumnElement[Any]
+) -> Sequence[ColumnElement[Any]]:
+    """Return the columns for `read_page`: those of `texts`, which are among them, are NULL past the limit.
 
-    `size` is a row's, in bytes; the columns of `query` have names of their own, `key` among them.
+    `order` is the query's and has no ties. Made once a list, not once a request: that takes a while.
     """
-    order = key.desc() if descending else key
-    candidates = query.add_columns(size.label("size_bytes")).order_by(order).limit(limit + 1).subquery()
-    place = candidates.c[key.name].desc() if descending else candidates.c[key.name]
-    before_bytes = func.sum(candidates.c.size_bytes).over(order_by=place) - candidates.c.size_bytes
-    counted = select(
-        candidates, before_bytes.label("before_bytes"), func.count().over().label("candidates")
-    ).subquery()
-    fitting = select(counted).where(counted.c.before_bytes < PAGE_MAX_BYTES)
-    place = counted.c[key.name].desc() if descending else counted.c[key.name]
-    rows = (await connection.execute(fitting.order_by(place).limit(limit))).mappings().all()
-    return Rows(rows, bool(rows) and rows[0]["candidates"] > len(rows))
+    size_bytes: Any = sum(func.coalesce(_SizeBytes(text), 0) for text in texts)
+    before_bytes = func.sum(size_bytes).over(order_by=order, rows=(None, -1))
+    fits = func.coalesce(before_bytes, 0) < PAGE_MAX_BYTES
+    names = {text.key for text in texts}
+    cut = (case((fits, each)).label(each.key) if each.key in names else each for each in columns)
+    return (*cut, fits.label(_FITS))
 
 
-def size_of(connection: AsyncConnection, text: ColumnElement[Any]) -> ColumnElement[int]:
-    """Return how many bytes a text has, 0 for NULL; PostgreSQL knows it without reading the text."""
-    if connection.dialect.name == "postgresql":
-        return func.coalesce(func.octet_length(text), 0)
-    return func.coalesce(func.length(sql_cast(text, LargeBinary)), 0)
+async def read_page(connection: AsyncConnection, query: Select[Any], limit: int) -> Rows:
+    """Return at most `limit` of the rows of a query that selects `fitting` columns, in their order."""
+    found = (await connection.execute(query.limit(limit + 1))).mappings().all()
+    rows = [row for row in found[:limit] if row[_FITS]]
+    return Rows(rows, len(rows) < len(found))
+
+
+class _SizeBytes(FunctionElement[int]):
+    """How many bytes a text has; PostgreSQL knows it without reading the text."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(_SizeBytes)
+def _octets(element: _SizeBytes, compiler: Any, **options: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_SizeBytes, "sqlite")
+def _length_of_blob(element: _SizeBytes, compiler: Any, **options: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"

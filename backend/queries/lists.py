@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, RowMapping, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.database.bounded import Rows, read_bounded, size_of
+from backbone.database.bounded import Rows, fitting, read_page
 from backbone.database.engine import Database
 from backbone.database.tables import channels, message_events, messages
 from backend.domain.access import require_may_see, sees_deleted
@@ -23,6 +23,13 @@ from schemas.messages import Message
 
 _message = messages.c
 _event = message_events.c
+
+_TEXTS = (_message.content, _message.mentions, _message.attachments)
+_OLDEST = fitting(MESSAGE_COLUMNS, _TEXTS, _message.sequence)
+_NEWEST = fitting(MESSAGE_COLUMNS, _TEXTS, _message.sequence.desc())
+_EVENTS = fitting(
+    (_event.sequence, _event.body, _message.deleted_at, reader.c.role), (_event.body,), _event.sequence
+)
 
 
 async def newest_messages(
@@ -92,13 +99,9 @@ async def events_after(
 async def _live_messages(
     connection: AsyncConnection, which: ColumnElement[bool], limit: int, *, newest_first: bool = False
 ) -> Page[int, Message]:
-    query = select(*MESSAGE_COLUMNS).where(which, _message.deleted_at.is_(None))
-    content, mentions, attachments = (
-        size_of(connection, text) for text in (_message.content, _message.mentions, _message.attachments)
-    )
-    rows, more = await read_bounded(
-        connection, query, _message.sequence, content + mentions + attachments, limit, descending=newest_first
-    )
+    columns, order = (_NEWEST, _message.sequence.desc()) if newest_first else (_OLDEST, _message.sequence)
+    query = select(*columns).where(which, _message.deleted_at.is_(None)).order_by(order)
+    rows, more = await read_page(connection, query, limit)
     return Page([(row["sequence"], message_from_row(row).message) for row in rows], more)
 
 
@@ -108,12 +111,8 @@ async def _events(
     """Return events with the time of their message's deletion, and the reader's role."""
     source = message_events.join(channels, channels.c.channel_id == _event.channel_id)
     source = with_role(source, reader_id).outerjoin(messages, _message.message_id == _event.message_id)
-    query = (
-        select(_event.sequence, _event.body, _message.deleted_at, reader.c.role)
-        .select_from(source)
-        .where(which)
-    )
-    return await read_bounded(connection, query, _event.sequence, size_of(connection, _event.body), limit)
+    query = select(*_EVENTS).select_from(source).where(which).order_by(_event.sequence)
+    return await read_page(connection, query, limit)
 
 
 def _as_seen(row: RowMapping) -> str:

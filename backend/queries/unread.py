@@ -6,7 +6,7 @@ page costs the same however much there is.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Text, and_, func, or_, select, true, union
+from sqlalchemy import ColumnElement, FromClause, Text, and_, case, func, or_, select, true, union
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,8 +32,7 @@ async def list_unread(database: Database, user_id: str, after: str | None, limit
         page = _channels_of(connection, user_id, after, limit + 1)
         unread_ones = and_(
             _message.channel_id == page.c.channel_id,
-            _message.sequence > page.c.read_sequence,
-            _message.sequence > page.c.last_sequence - EVENTS_COUNTED_MAX,
+            _message.sequence > page.c.counted_after,
             _message.deleted_at.is_(None),
             _message.author_id != user_id,
         )
@@ -61,11 +60,15 @@ def _channels_of(connection: AsyncConnection, user_id: str, after: str | None, c
         channels.join(candidates, candidates.c.channel_id == channels.c.channel_id), user_id
     ).outerjoin(channel_reads, and_(marks.channel_id == channels.c.channel_id, marks.user_id == user_id))
     key = in_order(connection, channels.c.channel_id)
+    read_sequence = func.coalesce(marks.sequence, 0)
+    far_enough = channels.c.last_sequence - EVENTS_COUNTED_MAX
     return (
         select(
             channels.c.channel_id,
             channels.c.last_sequence,
-            func.coalesce(marks.sequence, 0).label("read_sequence"),
+            read_sequence.label("read_sequence"),
+            # One bound, not two: SQLite begins at one of them and steps over what the other leaves out.
+            case((read_sequence > far_enough, read_sequence), else_=far_enough).label("counted_after"),
             reader.c.role,
         )
         .select_from(source)
