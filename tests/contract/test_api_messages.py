@@ -12,7 +12,6 @@ from backbone.database.tables import message_events, messages, outbox
 from backbone.settings import Settings
 from schemas.events import MessageCreated, decode_stream_event
 from tests.conftest import ADAPTERS
-from tests.support.api import field_of
 from tests.support.backend import Backend, running_backend, user
 from tests.support.database import own_database
 
@@ -230,35 +229,6 @@ async def test_odd_headers(backend: Backend) -> None:
     for key in ("", "k" * 256):
         answer = await backend.client.post("/messages", json=body, headers={"Idempotency-Key": key})
         assert answer.status_code == 400
-
-
-@pytest.mark.parametrize("name", ["X-User-Id", "Idempotency-Key", "Origin", "Content-Type", "Host"])
-async def test_a_header_that_stands_there_twice(backend: Backend, name: str) -> None:
-    """Which of the two counts is not guessed: 400 names the header, and nothing is stored."""
-    first, second = {
-        "Origin": ("http://localhost:3000", "http://evil.example"),
-        "Content-Type": ("application/json", "text/plain"),
-        "Host": ("localhost", "evil.example"),
-    }.get(name, ("a", "b"))
-    answer = await backend.client.post(
-        "/messages",
-        content=b'{"channel_id": "c", "content": "x", "author_id": "a"}',
-        headers=[("Content-Type", "application/json"), (name, first), (name, second)],
-    )
-    assert field_of(answer) == name
-    assert await stored(backend) == (0, 0, 0)
-
-
-async def test_if_match_on_several_lines(backend: Backend) -> None:
-    """The lines of a list are one list."""
-    message = await backend.post("c", "a", "1")
-    for tags, status in [(('"9"', '"8"'), 412), (('"9"', '"2"'), 200)]:
-        answer = await backend.client.patch(
-            f"/messages/{message['message_id']}",
-            json={"content": "x"},
-            headers=[("X-User-Id", "a"), *(("If-Match", tag) for tag in tags)],
-        )
-        assert answer.status_code == status
 
 
 async def test_a_repeated_key_answers_the_first_message(backend: Backend) -> None:
