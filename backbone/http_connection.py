@@ -132,7 +132,7 @@ class LimitedConnection(HttpToolsProtocol):
         """End the connection; say why, unless that would stand in the place of another request's answer."""
         self._refused = True
         self._stop_reading_timer()
-        if self._part == "body":
+        if self._part == "body" and self.cycle is not None:
             in_turn = not self.pipeline and not self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()

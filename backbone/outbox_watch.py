@@ -5,7 +5,7 @@ Looking costs as much as there is to count: the more it costs, the rarer it is d
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from prometheus_client import Gauge
@@ -34,7 +34,10 @@ age = Gauge(
 
 
 class OutboxWatch:
-    """Looks at one lane; counts no further than `up_to`, of what is set aside and of the rest."""
+    """Looks at one lane; counts no further than `up_to`, of what is set aside and of the rest.
+
+    `waiting_s` is for how long the oldest event on its way had waited at the last look.
+    """
 
     def __init__(self, database: Database, lane: Lane, clock: Clock, up_to: int = 1_000_000) -> None:
         self._database = database
@@ -42,6 +45,7 @@ class OutboxWatch:
         self._clock = clock
         self._up_to = up_to
         self._shards = 0
+        self.waiting_s = 0.0
 
     async def look(self) -> int:
         """Return how many events are on their way, without those set aside, and set the metrics.
@@ -49,7 +53,24 @@ class OutboxWatch:
         Raises Unavailable.
         """
         self._shards = self._shards or await shards_of(self._database, self._lane)
-        # The first row of each shard, and of what is set aside of it (below 0), is the oldest there.
+        query = select(
+            self._count(outbox.c.shard >= 0),
+            self._count(outbox.c.shard < 0),
+            self._oldest(range(self._shards)),
+            self._oldest(range(-self._shards, 0)),
+        )
+        async with self._database.looking() as connection:
+            on_their_way, aside, *oldest_ms = (await connection.execute(query)).one()
+        depth.labels(self._lane).set(on_their_way + aside)
+        set_aside.labels(self._lane).set(aside)
+        now_ms = self._clock.now_ms()
+        waiting_s = [0.0 if each is None else max(0, now_ms - each) / 1000 for each in oldest_ms]
+        age.labels(self._lane).set(max(waiting_s))
+        self.waiting_s = waiting_s[0]
+        return int(on_their_way)
+
+    def _oldest(self, shards: Iterable[int]) -> ScalarSelect[int]:
+        """Return the time of the oldest row of the shards: the first row of each is the oldest there."""
         firsts = union_all(
             *(
                 select(
@@ -60,21 +81,10 @@ class OutboxWatch:
                     .subquery()
                     .c.created_at
                 )
-                for shard in range(-self._shards, self._shards)
+                for shard in shards
             )
         ).subquery()
-        query = select(
-            self._count(outbox.c.shard >= 0),
-            self._count(outbox.c.shard < 0),
-            select(func.min(firsts.c.created_at)).scalar_subquery(),
-        )
-        async with self._database.looking() as connection:
-            on_their_way, aside, oldest_ms = (await connection.execute(query)).one()
-        depth.labels(self._lane).set(on_their_way + aside)
-        set_aside.labels(self._lane).set(aside)
-        waiting_ms = 0 if oldest_ms is None else max(0, self._clock.now_ms() - oldest_ms)
-        age.labels(self._lane).set(waiting_ms / 1000)
-        return int(on_their_way)
+        return select(func.min(firsts.c.created_at)).scalar_subquery()
 
     def _count(self, which: ColumnElement[bool]) -> ScalarSelect[int]:
         rows = select(outbox.c.position).where(outbox.c.lane == self._lane, which).limit(self._up_to)

@@ -9,6 +9,9 @@ from backbone.outbox_watch import OutboxWatch, keep_looking
 from backend.domain.rejections import Overloaded
 
 DEPENDENCY = "outbox"
+RELAY = "relay"
+# Whoever relays is frozen then, or far behind; where the log is down, that is told of the log, too.
+_LATE_S = 30.0
 
 
 class OutboxGauge:
@@ -48,6 +51,12 @@ class OutboxGauge:
             self._health.down(DEPENDENCY, f"holds its maximum of {self._maximum} events")
         else:
             self._health.up(DEPENDENCY)
+        if self._watch.waiting_s >= _LATE_S:
+            self._health.down(
+                RELAY, f"the oldest event waits for the log since {self._watch.waiting_s:.0f} s"
+            )
+        else:
+            self._health.up(RELAY)
         return self._counted
 
     async def run(self, stop: asyncio.Event) -> None:

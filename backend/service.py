@@ -14,12 +14,13 @@ from backbone.relay import LaneRelay
 from backbone.settings import Settings
 from backbone.startup import check_topics
 from backbone.wiring import Ports
-from backend import outbox_gauge
+from backend import outbox_gauge, write_health
 from backend.api.app import create_app
 from backend.commands.executor import CommandExecutor
 from backend.domain.commands import Command
 from backend.limits import WriteLimit
 from backend.outbox_gauge import OutboxGauge
+from backend.write_health import WriteHealth
 from schemas.topics import ALL_TOPICS
 
 log = structlog.get_logger()
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 
 def new_health() -> Health:
     """Without its database the backend can do nothing; without the others writes go on into the outbox."""
-    return Health("database", outbox_gauge.DEPENDENCY)
+    return Health("database", outbox_gauge.DEPENDENCY, write_health.DEPENDENCY)
 
 
 async def serve(
@@ -42,6 +43,8 @@ async def serve(
     relay = LaneRelay(ports.database, ports.eventlog, "messages", health)
     gauge = OutboxGauge(ports.database, settings.outbox_max, health, clock)
 
+    writes = WriteHealth(ports.database, health)
+
     def stored(shards: frozenset[int], events: int) -> None:
         gauge.stored(events)
         relay.wake(shards)
@@ -53,11 +56,13 @@ async def serve(
         _admission(gauge, limit),
         stored,
         settings.batch_max,
+        writes.failed,
     )
     app = create_app(executor, ports.database, ports.search, clock, health, settings, limit)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
         tasks.create_task(gauge.run(stop), name="outbox")
+        tasks.create_task(writes.run(stop), name="writes")
         tasks.create_task(keep_asking(health, "database", ports.database.ask, 1.0, stop), name="database")
         tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search")
         tasks.create_task(keep_asking(health, "eventlog", ports.eventlog.topics, 5.0, stop), name="log")

@@ -1,5 +1,6 @@
 """What the drivers' errors mean: not there for now, not set up, or a fault that must be seen."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ DEPENDENCY = "database"
 # system's own errors (a full disk).
 _PASSING_CLASSES = ("08", "53", "55", "57", "58")
 # Deadlocks and serialization failures.
+# Those that may come in place of the answer to a commit that was carried out.
+_CONNECTION_CLASSES = ("08", "57", "58", "XX")
+_SQLITE_REFUSALS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY}
 _ROLLED_BACK_CLASS = "40"
 _MISSING_TABLE = "42P01"
 _NO_PRIVILEGE = "42501"
@@ -55,7 +59,19 @@ def translated_commit_errors() -> Iterator[None]:
     except RolledBack:
         raise
     except Unavailable as error:
+        if _refused(error.__cause__):
+            raise
         raise CommitUnknown(error.dependency, error.detail) from error
+
+
+def _refused(cause: BaseException | None) -> bool:
+    """Say whether the database itself said no, with a full disk for one: then nothing is stored."""
+    driver_error = getattr(cause, "orig", None)
+    sqlstate = getattr(driver_error, "sqlstate", None)
+    if sqlstate is not None:
+        return not str(sqlstate).startswith(_CONNECTION_CLASSES)
+    code = getattr(driver_error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _SQLITE_REFUSALS
 
 
 def one_line(error: BaseException) -> str:

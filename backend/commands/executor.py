@@ -14,6 +14,7 @@ from typing import overload
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
+from backbone.errors import Unavailable
 from backend.commands.answers import Answer, Posted
 from backend.commands.transaction import GroupTransaction, Result, Stored
 from backend.domain.commands import (
@@ -49,7 +50,7 @@ class CommandExecutor:
     """Takes commands one by one and commits them in groups of at most `batch_max`; 1 means no groups.
 
     `admit` is called before a command is taken on and may raise Rejected; `stored` is told after each
-    commit which shards of the outbox have how many new events.
+    commit which shards of the outbox have how many new events, `failed` of what the database did not take.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class CommandExecutor:
         admit: Callable[[Command], None] = lambda _command: None,
         stored: Stored = lambda _shards, _events: None,
         batch_max: int = 256,
+        failed: Callable[[Unavailable], None] = lambda _error: None,
     ) -> None:
         self._transaction = GroupTransaction(database, clock, stored)
         self._admit = admit
+        self._failed = failed
         self._batch_max = batch_max
         self._committing_max = 1 if batch_max > 1 else _ALONE_AT_ONCE
         self._committing = 0
@@ -110,6 +113,8 @@ class CommandExecutor:
                 results = await self._transaction.carry_out([waiting.command for waiting in group])
                 for waiting, result in zip(group, results, strict=True):
                     _answer(waiting.answer, result)
+                if isinstance(results[-1], Unavailable):
+                    self._failed(results[-1])
         finally:
             # At once with the look that found nothing: a command that comes next must find it so.
             self._committing -= 1
