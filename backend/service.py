@@ -49,6 +49,8 @@ async def serve(
         gauge.stored(events)
         relay.wake(shards)
 
+    if settings.auth == "off" and "*" in settings.allowed_origins:
+        log.warning("every_page_may_write_as_anyone", setting="MAEARI_ALLOWED_ORIGINS", value="*")
     limit = WriteLimit(settings.write_rate, settings.write_burst)
     executor = CommandExecutor(
         ports.database,

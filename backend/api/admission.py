@@ -7,13 +7,18 @@ from litestar import Request
 from litestar.exceptions import HTTPException
 
 from backbone.origins import allowed_origin, names_this_machine
+from backbone.probes import Receive, Scope, Send, answer_with
 from backbone.settings import Settings
 from backend.api.headers import single_header
 from backend.api.identity import Authenticate, noted_actor
+from backend.api.problems import MEDIA_TYPE, Problem
+from backend.api.stopping import App
 from backend.domain.rejections import Forbidden
 from backend.limits import WriteLimit
+from schemas.codec import encode
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_FOREIGN_PAGE = "this origin is not in MAEARI_ALLOWED_ORIGINS"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -35,6 +40,26 @@ def checks(
     return check
 
 
+def answering_preflights(app: App, settings: Settings) -> App:
+    """Refuse the preflights of pages that may not ask; the framework would do so in plain text."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS" and settings.allowed_origins:
+            headers = dict(scope["headers"])
+            origin = headers.get(b"origin", b"").decode("latin-1")
+            if b"access-control-request-method" in headers and not allowed_origin(
+                origin, settings.allowed_origins
+            ):
+                problem = Problem(
+                    type="/problems/forbidden", title="Forbidden", status=403, detail=_FOREIGN_PAGE
+                )
+                await answer_with(send, 403, MEDIA_TYPE, encode(problem))
+                return
+        await app(scope, receive, send)
+
+    return wrapped
+
+
 def _check_page(request: Request[Any, Any, Any], settings: Settings) -> None:
     """Refuse what pages of other sites ask for: some requests a browser sends without asking first."""
     host = single_header(request, "Host")
@@ -44,7 +69,7 @@ def _check_page(request: Request[Any, Any, Any], settings: Settings) -> None:
     if origin is None or origin in (f"http://{host}", f"https://{host}"):
         return
     if not allowed_origin(origin, settings.allowed_origins):
-        raise Forbidden("this origin is not in MAEARI_ALLOWED_ORIGINS")
+        raise Forbidden(_FOREIGN_PAGE)
 
 
 def _check_content_type(request: Request[Any, Any, Any]) -> None:

@@ -15,7 +15,7 @@ from backbone.mailbox import Mailbox
 from backbone.search import SearchIndex
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
-from backend.api.admission import checks, limit_headers
+from backend.api.admission import answering_preflights, checks, limit_headers
 from backend.api.bodies import StrictRequest
 from backend.api.heads import answering_heads, options_of
 from backend.api.identity import authentication
@@ -79,7 +79,7 @@ def create_app(
         logging_config=None,
         debug=False,
     )
-    return answering_when_given_up(answering_heads(app))
+    return answering_when_given_up(answering_preflights(answering_heads(app), settings))
 
 
 def _cors(allowed: Sequence[str]) -> CORSConfig | None:

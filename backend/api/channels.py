@@ -24,6 +24,7 @@ class MakeChannelBody(msgspec.Struct, frozen=True, kw_only=True):
 
     name: ChannelName
     channel_id: Identifier | msgspec.UnsetType = msgspec.UNSET
+    author_id: Identifier | None = None
     private: bool = False
 
 
@@ -38,14 +39,15 @@ async def make_channel(
     made = await write_side.executor.execute(
         MakeChannel(
             event_id=clock.new_id("evt_"),
-            actor_id=actor_of(request),
+            actor_id=actor_of(request, data.author_id),
             channel_id=clock.new_id("ch_") if data.channel_id is msgspec.UNSET else data.channel_id,
             name=data.name,
             private=data.private,
         )
     )
+    view = view_of(made, "owner")
     location = {"Location": path_to("channels", made.channel_id)}
-    return versioned(request, view_of(made, "owner"), made.last_sequence, status_code=201, headers=location)
+    return versioned(request, view, _version(view), status_code=201, headers=location)
 
 
 @get("/channels", summary="List channels")
@@ -64,4 +66,9 @@ async def read_channel(
 ) -> Response[ChannelView]:
     """Return the channel, its last event's number and the reader's role in it."""
     channel = await get_channel(database, channel_in_path(request, channel_id), reader_of(request))
-    return versioned(request, channel, channel.last_sequence)
+    return versioned(request, channel, _version(channel))
+
+
+def _version(channel: ChannelView) -> str:
+    """Return the version of what this reader sees: the role is a part of it."""
+    return f"{channel.last_sequence}-{channel.role or 'none'}"

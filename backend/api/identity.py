@@ -62,7 +62,7 @@ def actor_of(request: Request[Any, Any, Any], author_id: str | None = None) -> s
     if identity is not None:
         named = _acting_as(identity, named)
     if named is None:
-        raise Unauthenticated(f"say who acts: author_id in the body, or the header {HEADER}")
+        raise Unauthenticated(f"say who acts: the header {HEADER}, or author_id in a body that has one")
     request.scope["state"][_ACTOR] = named
     return named
 

@@ -47,6 +47,10 @@ class EditMessageBody(msgspec.Struct, frozen=True, kw_only=True):
     content: Content | msgspec.UnsetType = msgspec.UNSET
     mentions: Mentions | msgspec.UnsetType = msgspec.UNSET
     attachments: Attachments | msgspec.UnsetType = msgspec.UNSET
+    author_id: Identifier | None = None
+
+
+_EDITABLE = ("content", "mentions", "attachments")
 
 
 @post("/messages", summary="Post a message", status_code=201)
@@ -101,8 +105,8 @@ async def edit_message(
     write_side: NamedDependency[WriteSide],
 ) -> Response[Message]:
     """Change a message; 403 for others than its author, 412 when `If-Match` names another version."""
-    actor_id = actor_of(request)
-    if all(getattr(data, name) is msgspec.UNSET for name in EditMessageBody.__struct_fields__):
+    actor_id = actor_of(request, data.author_id)
+    if all(getattr(data, name) is msgspec.UNSET for name in _EDITABLE):
         raise Invalid("body", "nothing to change: give content, mentions or attachments")
     record = await write_side.executor.execute(
         EditMessage(

@@ -11,7 +11,7 @@ from backend.api.headers import listed_header
 T = TypeVar("T")
 
 
-def etag(version: int) -> str:
+def etag(version: int | str) -> str:
     """Return the strong tag of a version."""
     return f'"{version}"'
 
@@ -19,7 +19,7 @@ def etag(version: int) -> str:
 def versioned(
     request: Request[Any, Any, Any],
     content: T,
-    version: int,
+    version: int | str,
     *,
     status_code: int = 200,
     headers: Mapping[str, str] | None = None,
@@ -40,7 +40,7 @@ def if_match(request: Request[Any, Any, Any]) -> frozenset[int] | None:
     return frozenset(int(tag) for tag in tags if re.fullmatch(r"[0-9]{1,18}", tag))
 
 
-def _is_known(request: Request[Any, Any, Any], version: int) -> bool:
+def _is_known(request: Request[Any, Any, Any], version: int | str) -> bool:
     """Say whether `If-None-Match` names the version: weak tags do so, too (RFC 9110, 13.1.2)."""
     tags = [tag.strip() for tag in (listed_header(request, "If-None-Match") or "").split(",")]
     return "*" in tags or etag(version) in (tag.removeprefix("W/") for tag in tags)

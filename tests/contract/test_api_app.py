@@ -49,6 +49,8 @@ async def test_pages_that_are_named_may_read(embedded_settings: Settings) -> Non
         asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         preflight = await backend.client.options("/messages", headers=asked)
         assert (preflight.status_code, preflight.headers["Access-Control-Allow-Origin"]) == (204, origin)
+        foreign_preflight = await backend.client.options("/messages", headers={**asked, **foreign})
+        assert (foreign_preflight.status_code, foreign_preflight.json()["status"]) == (403, 403)
         unknown = await backend.client.post("/channels", json={"name": "x"}, headers={"Origin": origin})
         made = await backend.client.post(
             "/channels", json={"name": "x"}, headers={"Origin": origin, **bearer("a")}

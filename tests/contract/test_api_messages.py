@@ -108,6 +108,18 @@ async def test_the_channel_owner_deletes_any(backend: Backend) -> None:
     assert gone.status_code == 204
 
 
+async def test_the_body_may_say_who_edits(backend: Backend) -> None:
+    """`author_id` in the body stands for the header; where both are there and differ, neither acts."""
+    message = await backend.post("c", "a", "x")
+    path = f"/messages/{message['message_id']}"
+    for author, header, status in (("b", None, 403), ("b", "a", 403), ("a", "a", 200), ("a", None, 200)):
+        body = {"content": f"{author} {header}", "author_id": author}
+        answer = await backend.client.patch(path, json=body, headers=user(header) if header else {})
+        assert answer.status_code == status, (author, header)
+    only_who = await backend.client.patch(path, json={"author_id": "a"})
+    assert only_who.status_code == 400
+
+
 async def test_if_match(backend: Backend) -> None:
     """A stale or weak tag is 412 and changes nothing; the present one, one of many, or * go through."""
     message = await backend.post("c", "a", "1")

@@ -96,6 +96,13 @@ async def test_a_request_that_is_wrong_or_too_slow_is_refused(
     assert problem(await to_the_end(await sent(port, request_)))["status"] == status
 
 
+async def test_connect_is_refused(port: int) -> None:
+    """We are no proxy: a request whose target no URL can be is answered as any that is no HTTP."""
+    answer = await to_the_end(await sent(port, b"CONNECT x:443 HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"/problems/malformed-request" in answer
+
+
 async def test_a_drip_of_bytes_is_too_slow(port: int) -> None:
     """Bytes that keep coming do not put the end off."""
     reader, writer = await sent(port, b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
