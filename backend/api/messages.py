@@ -50,7 +50,7 @@ class EditMessageBody(msgspec.Struct, frozen=True, kw_only=True):
     author_id: Identifier | None = None
 
 
-_EDITABLE = ("content", "mentions", "attachments")
+EDITABLE = ("content", "mentions", "attachments")
 
 
 @post("/messages", summary="Post a message", status_code=201)
@@ -106,7 +106,7 @@ async def edit_message(
 ) -> Response[Message]:
     """Change a message; 403 for others than its author, 412 when `If-Match` names another version."""
     actor_id = actor_of(request, data.author_id)
-    if all(getattr(data, name) is msgspec.UNSET for name in _EDITABLE):
+    if all(getattr(data, name) is msgspec.UNSET for name in EDITABLE):
         raise Invalid("body", "nothing to change: give content, mentions or attachments")
     record = await write_side.executor.execute(
         EditMessage(

@@ -134,7 +134,7 @@ async def test_all_text_of_a_command_counts(monkeypatch: pytest.MonkeyPatch) -> 
     """What waits is bounded by everything that a client may write into it, of posts and of edits."""
     monkeypatch.setattr(executor_module, "WAITING_MAX_CHARACTERS", 1_000)
     attachment = Attachment(name="n" * 250, url="https://a.example", content_type="t" * 100)
-    executor = CommandExecutor(Database("sqlite+aiosqlite://"), CLOCK)
+    executor = CommandExecutor(Database("sqlite+aiosqlite:///nowhere"), CLOCK)
     mentions, attachments = ("m" * 101,) * 10, (attachment,) * 3
     for command in (
         PostMessage("evt_1", "msg_1", "a", "c", "x", mentions),

@@ -20,7 +20,6 @@ CHANNEL_OPERATIONS: tuple[Operation, ...] = (
         "The one who asks is its first owner. Without a `channel_id` it gets one; `private` is fixed.",
         {201: Answer("It is made.", ChannelView, always=("Location", "ETag"),
                      examples={"korean": CHANNEL})},
-        actor="required",
         body=RequestBody(
             MakeChannelBody,
             {

@@ -81,7 +81,6 @@ MESSAGE_OPERATIONS: tuple[Operation, ...] = (
         "changes nothing is no event.",
         {200: Answer("The message after the edit.", Message, always=_VERSIONED,
                      examples={"korean": EDITED})},
-        actor="required",
         parameters=("message_id", "If-Match"),
         body=RequestBody(
             EditMessageBody,

@@ -106,7 +106,11 @@ _COUNT = number(0, NUMBER_MAX)
 
 HEADERS: dict[str, Any] = {
     "Location": _header("The path of what was made.", {"type": "string", "pattern": "^/"}, always=True),
-    "ETag": _header("The version.", {"type": "string", "pattern": '^"[0-9]+"$'}, always=True),
+    "ETag": _header(
+        "The version; of a channel, with the reader's role.",
+        {"type": "string", "pattern": '^"[0-9]+(-(owner|member|none))?"$'},
+        always=True,
+    ),
     "Consistency-Token": _header(
         "Names the message and its version to a search that shall see it. Opaque.", _TEXT, always=True
     ),

@@ -9,7 +9,7 @@ from msgspec import UnsetType
 from backbone.search import Hit
 from backend.api.channels import MakeChannelBody
 from backend.api.members import PutMemberBody
-from backend.api.messages import EditMessageBody, PostMessageBody
+from backend.api.messages import EDITABLE, EditMessageBody, PostMessageBody
 from backend.api.problems import Problem
 from backend.api.reading import ReadChannelBody, ReadNotificationsBody
 from schemas.channels import ChannelView, Membership, Unread
@@ -81,9 +81,7 @@ def component_schemas() -> dict[str, Any]:
     for name in ("MessageCreated", "MessageUpdated"):
         answers[name]["properties"]["redacted"] = _REDACTED
     # One of them at least: what no type can say.
-    requests["EditMessageBody"]["anyOf"] = [
-        {"required": [name]} for name in EditMessageBody.__struct_fields__
-    ]
+    requests["EditMessageBody"]["anyOf"] = [{"required": [name]} for name in EDITABLE]
     components = {**requests, **answers}
     for schema in components.values():
         if "description" in schema:
