@@ -124,7 +124,7 @@ AUTHOR_IN_BODY = {("post", "/messages"), ("patch", "/messages/{message_id}"), ("
 
 
 def test_who_acts_is_said_by_header_or_token() -> None:
-    """With `off` changes need the header where no body says who acts, with `jwt` all but probes need a token."""
+    """With `off` changes need the header where no body says who acts, with `jwt` all but probes a token."""
     off, jwt = openapi_document("off"), openapi_document("jwt")
     assert "security" not in off
     assert jwt["security"] == [{"token": []}]
