@@ -23,6 +23,8 @@ SELDOM_S = 60.0
 # A look may take a twentieth of the time, a tenth when it was asked for.
 _PAUSE_OF_COST = 20
 _PAUSE_WHEN_ASKED = 10
+# About what a look at a million rows costs.
+_COST_MAX_S = 0.5
 
 depth = Gauge("maeari_outbox_depth", "Events that the log has not acknowledged yet.", ["lane"])
 set_aside = Gauge(
@@ -102,7 +104,8 @@ async def keep_looking(
         began_s = loop.time()
         with suppress(Unavailable):
             await look()
-        cost_s = loop.time() - began_s
+        # A look that hung with its database says nothing of what there is to count.
+        cost_s = min(loop.time() - began_s, _COST_MAX_S)
         if not await stopped_within(stop, _PAUSE_WHEN_ASKED * cost_s):
             pause_s = min(max(EVERY_S, _PAUSE_OF_COST * cost_s), SELDOM_S)
             await one_set_within((asked, stop), pause_s - _PAUSE_WHEN_ASKED * cost_s)
