@@ -1,12 +1,15 @@
 """How much a lane of the outbox holds and for how long, for the metrics and for whoever must know.
 
 Rows that are set aside, behind one that the log does not take, are told apart: they stop their own key only.
-Looking costs as much as there is to count: the more it costs, the rarer it is done.
+Looking costs as much as there is to count: the more it costs, the rarer it is done. While the database
+does not answer, nothing is known, and the metrics say so.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+import math
+from collections import deque
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol
 
 from prometheus_client import Gauge
 from sqlalchemy import ColumnElement, ScalarSelect, func, select, union_all
@@ -14,12 +17,13 @@ from sqlalchemy import ColumnElement, ScalarSelect, func, select, union_all
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.database.tables import outbox
-from backbone.errors import Unavailable
+from backbone.errors import Busy, Unavailable
 from backbone.outbox import Lane, shards_of
 from backbone.waiting import one_set_within, stopped_within
 
 EVERY_S = 1.0
-SELDOM_S = 60.0
+# What was last seen says nothing of now when the next look has taken so long.
+LATE_AFTER_S = 3.0
 # A look may take a twentieth of the time, a tenth when it was asked for.
 _PAUSE_OF_COST = 20
 _PAUSE_WHEN_ASKED = 10
@@ -33,6 +37,16 @@ set_aside = Gauge(
 age = Gauge(
     "maeari_outbox_age_seconds", "Age of the oldest event that the log has not acknowledged yet.", ["lane"]
 )
+
+
+class Looking(Protocol):
+    """What is kept looking."""
+
+    def look(self) -> Coroutine[Any, Any, object]:
+        """Look. Raises Unavailable."""
+
+    def unknown(self, why: str) -> None:
+        """Note that what was last seen is no longer known to be so."""
 
 
 class OutboxWatch:
@@ -71,6 +85,11 @@ class OutboxWatch:
         self.waiting_s = waiting_s[0]
         return int(on_their_way)
 
+    def unknown(self, why: str) -> None:
+        """Let the metrics say NaN: an old figure would look like a lane that stands still."""
+        for gauge in (depth, set_aside, age):
+            gauge.labels(self._lane).set(math.nan)
+
     def _oldest(self, shards: Iterable[int]) -> ScalarSelect[int]:
         """Return the time of the oldest row of the shards: the first row of each is the oldest there."""
         firsts = union_all(
@@ -93,19 +112,35 @@ class OutboxWatch:
         return select(func.count()).select_from(rows.subquery()).scalar_subquery()
 
 
-async def keep_looking(
-    look: Callable[[], Awaitable[object]], stop: asyncio.Event, asked: asyncio.Event | None = None
-) -> None:
-    """Look until `stop` is set, at once when `asked`; that the database is down is for others to tell."""
+async def keep_looking(watch: Looking, stop: asyncio.Event, asked: asyncio.Event | None = None) -> None:
+    """Look until `stop` is set, at once when `asked`; what cannot be seen now is told as unknown."""
     asked = asked or asyncio.Event()
-    loop = asyncio.get_running_loop()
+    costs_s = deque([0.0], maxlen=2)
     while not stop.is_set():
         asked.clear()
-        began_s = loop.time()
-        with suppress(Unavailable):
-            await look()
-        # A look that hung with its database says nothing of what there is to count.
-        cost_s = min(loop.time() - began_s, _COST_MAX_S)
+        costs_s.append(await _look(watch))
+        # A look that hung with its database says nothing of what there is to count: the cheaper of two does.
+        cost_s = min(*costs_s, _COST_MAX_S)
         if not await stopped_within(stop, _PAUSE_WHEN_ASKED * cost_s):
-            pause_s = min(max(EVERY_S, _PAUSE_OF_COST * cost_s), SELDOM_S)
+            pause_s = max(EVERY_S, _PAUSE_OF_COST * cost_s)
             await one_set_within((asked, stop), pause_s - _PAUSE_WHEN_ASKED * cost_s)
+
+
+async def _look(watch: Looking) -> float:
+    """Look once; return the seconds that it cost, none where it failed."""
+    now_s = asyncio.get_running_loop().time
+    began_s = now_s()
+    # It is not cancelled when late: a connection to a server that hangs can hang while it is given up, too.
+    looking = asyncio.ensure_future(watch.look())
+    try:
+        if not (await asyncio.wait({looking}, timeout=LATE_AFTER_S))[0]:
+            watch.unknown(f"not counted, no answer within {LATE_AFTER_S:g} s")
+        await looking
+    except Busy:
+        return 0.0
+    except Unavailable as error:
+        watch.unknown(f"not counted: {error.detail}")
+        return 0.0
+    finally:
+        looking.cancel()
+    return now_s() - began_s

@@ -59,9 +59,15 @@ class OutboxGauge:
             self._health.up(RELAY)
         return self._counted
 
+    def unknown(self, why: str) -> None:
+        """Note that there was no look: neither that there is room is known, nor that there is none."""
+        self._watch.unknown(why)
+        self._health.down(DEPENDENCY, why)
+        self._health.down(RELAY, why)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop` is set."""
-        await keep_looking(self.look, stop, self._asked)
+        await keep_looking(self, stop, self._asked)
 
     def _ask(self) -> None:
         """Have the next look made at once, unless the last one saw that there is no room anyway."""

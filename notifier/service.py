@@ -128,7 +128,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(notifier.run(stop), name="consumer")
             tasks.create_task(relay.run(stop), name="relay")
-            tasks.create_task(keep_looking(watch.look, stop), name="outbox")
+            tasks.create_task(keep_looking(watch, stop), name="outbox")
             tasks.create_task(keep_asking(health, "database", database.ask, 5.0, stop), name="database")
             tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
             tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")

@@ -1,17 +1,21 @@
 """How full the outbox is, on both databases: what the metrics say, and when writes are refused."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import delete, text
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
+from backbone.database.tables import outbox
 from backbone.health import Health
-from backbone.outbox_watch import EVERY_S, OutboxWatch, keep_looking
+from backbone.outbox_watch import EVERY_S, LATE_AFTER_S, OutboxWatch, keep_looking
 from backbone.relay.stopped import Siding
+from backbone.settings import Settings
 from backend.domain.rejections import Overloaded
 from backend.outbox_gauge import OutboxGauge
 from tests.conftest import ADAPTERS
@@ -131,24 +135,68 @@ async def has_room(gauge: OutboxGauge) -> bool:
     return True
 
 
+async def test_a_table_that_stands_still(real_settings: Settings, unique: str) -> None:
+    """What was last seen is told as unknown meanwhile, and soon seen again however long it took."""
+    health, stop = Health("outbox"), asyncio.Event()
+    async with migrated_database(real_settings, unique) as database:
+        gauge = OutboxGauge(database, MAXIMUM, health, Hand())
+        talk = Talk("c")
+        await put(database, [talk.post("x") for _ in range(MAXIMUM)])
+        running = asyncio.create_task(gauge.run(stop))
+        await until(lambda: depth_is(MAXIMUM))
+        async with database.writing() as connection:
+            await connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
+            await until(lambda: depth_is(math.nan), within_s=3 * LATE_AFTER_S)
+            assert not health.readiness().ready
+            assert "not counted" in health.readiness().dependencies["outbox"]
+            assert "not counted" in health.readiness().dependencies["relay"]
+            await connection.execute(delete(outbox))
+        await until(lambda: has_room(gauge), within_s=3 * EVERY_S)
+        assert health.readiness().ready
+        stop.set()
+        await running
+
+
+async def depth_is(value: float) -> bool:
+    depth = metric("maeari_outbox_depth")
+    return depth is not None and (depth == value or (math.isnan(depth) and math.isnan(value)))
+
+
+class Watch:
+    """Takes its time, and notes when."""
+
+    def __init__(self, *takes_s: float) -> None:
+        self.asked = asyncio.Event()
+        self.began_s: list[float] = []
+        self._takes_s = takes_s
+
+    async def look(self) -> None:
+        self.began_s.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self._takes_s[len(self.began_s) % len(self._takes_s)])
+        self.asked.set()
+
+    def unknown(self, why: str) -> None:
+        raise AssertionError(why)
+
+    async def pauses_s(self) -> list[float]:
+        """Return the times between the first looks."""
+        stop = asyncio.Event()
+        running = asyncio.create_task(keep_looking(self, stop, self.asked))
+        await until(self._looked_often)
+        stop.set()
+        await running
+        return [later - earlier for earlier, later in pairwise(self.began_s)]
+
+    async def _looked_often(self) -> bool:
+        return len(self.began_s) > 4
+
+
 async def test_what_costs_much_is_done_rarely() -> None:
-    """A look that takes a while is followed by a pause of twenty times that, ten when it was asked for."""
-    loop = asyncio.get_running_loop()
-    stop, asked = asyncio.Event(), asyncio.Event()
-    began: list[float] = []
-
-    async def look() -> None:
-        began.append(loop.time())
-        await asyncio.sleep(0.02)
-        asked.set()
-
-    running = asyncio.create_task(keep_looking(look, stop, asked))
-    await until(lambda: looked_often(began))
-    stop.set()
-    await running
-    pauses = [later - earlier for earlier, later in pairwise(began)]
-    assert min(pauses) >= 0.2
+    """A look that takes a while is followed by a pause of ten times that where one is asked for."""
+    _first, *later = await Watch(0.02).pauses_s()
+    assert min(later) >= 0.2
 
 
-async def looked_often(began: list[float]) -> bool:
-    return len(began) > 3
+async def test_one_slow_look_makes_none_rare() -> None:
+    """A look that hung for once is followed by the next as soon as always."""
+    assert max(await Watch(0.0, 0.4).pauses_s()) < 1.0
