@@ -15,6 +15,7 @@ from prometheus_client import Gauge
 from backbone.database.engine import Database
 from backbone.database.presence import Presence
 from backbone.errors import Unavailable
+from backbone.eventlog import DEPENDENCY as EVENTLOG
 from backbone.eventlog import EventLog
 from backbone.health import Health
 from backbone.outbox import Lane, shards_of
@@ -150,12 +151,13 @@ class _Shard:
         while not stop.is_set():
             self.woken.clear()
             if not self._mine(self.number):
+                self._stopped.waits_no_longer(self.number)
                 await one_set_within((self.woken, stop), _UNWANTED_LOOK_S)
                 continue
             try:
                 await until_stopped(self._own(stop), stop, STOP_GRACE_S)
             except Unavailable as error:
-                self._health.heard(error)
+                self._hear(error)
                 log.warning("relay_waits", lane=self._lane, shard=self.number, reason=str(error))
                 await stopped_within(stop, self._backoff_s * random.uniform(0.5, 1.0))
                 self._backoff_s = min(self._backoff_s * 2, _BACKOFF_MAX_S)
@@ -166,6 +168,7 @@ class _Shard:
             self._database, self._eventlog, self._lane, self.number, self._health, self._stopped
         ) as shard:
             if shard is None:
+                self._stopped.waits_no_longer(self.number)
                 await stopped_within(stop, _TRY_TO_OWN_EVERY_S)
                 return
             self._set_owned(True)
@@ -175,6 +178,7 @@ class _Shard:
                     self.woken.clear()
                     began_s = now_s()
                     rows = await shard.step()
+                    self._stopped.waits_no_longer(self.number)
                     if not rows:
                         await one_set_within((self.woken, stop), self._poll_s)
                     elif rows < _PACED_BELOW_ROWS:
@@ -182,6 +186,13 @@ class _Shard:
                     self._backoff_s = _FIRST_BACKOFF_S
             finally:
                 self._set_owned(False)
+
+    def _hear(self, error: Unavailable) -> None:
+        """Report it: a log that answers all else may still take nothing, so only a step says that it does."""
+        if error.dependency == EVENTLOG:
+            self._stopped.wait(self.number, str(error))
+        else:
+            self._health.heard(error)
 
     def _set_owned(self, owned: bool) -> None:
         self.owned = owned

@@ -118,7 +118,6 @@ class OwnedShard:
         try:
             await self._producer.send([record for _, records in entries for record in records])
         except RecordTooLarge as error:
-            self._health.up("eventlog")
             if len(entries) == 1:
                 self._stop(entries[0][0], str(error))
                 return set()
@@ -127,7 +126,6 @@ class OwnedShard:
             return told | await self._send(
                 [e for e in entries[middle:] if e[0].ordering_key not in self._keys]
             )
-        self._health.up("eventlog")
         return {row.position for row, _ in entries}
 
     async def _try_stopped_keys(self) -> int:
@@ -211,7 +209,6 @@ async def owned_shard(
             await _read_in_order(connection)
         opening = eventlog.producer(fence=f"relay.{lane}.{shard}")
         producer = await while_owner(database, connection, opening)
-        health.up("eventlog")
         stopped = stopped or StoppedKeys(lane, health)
         try:
             yield OwnedShard(database, connection, producer, lane, shard, health, stopped, retry_after_s)

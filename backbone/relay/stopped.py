@@ -1,8 +1,8 @@
-"""Keys that stand still because a row of theirs is one that the log does not take.
+"""What stands still: keys with a row that the log does not take, and shards of which it takes nothing.
 
-Their rows are set aside, under a shard number of their own, so that looking for the next rows costs
-the same however many wait there. They are brought back, before any later row of the key is sent, once
-the first of them was taken.
+The rows of such keys are set aside, under a shard number of their own, so that looking for the next rows
+costs the same however many wait there. They are brought back, before any later row of the key is sent,
+once the first of them was taken.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,13 @@ def siding_of(shard: int) -> int:
 
 
 class StoppedKeys:
-    """The keys of one lane that stand still, as far as this process owns their shards; it reports them."""
+    """The keys and shards of one lane that stand still, as far as they are this process's; it reports them."""
 
     def __init__(self, lane: Lane, health: Health) -> None:
         self._lane = lane
         self._health = health
         self._reasons: dict[tuple[int, str], str] = {}
+        self._waiting: dict[int, str] = {}
         stopped_keys.labels(lane).set(0)
 
     def add(self, shard: int, row: Row[Any], reason: str) -> None:
@@ -68,9 +69,22 @@ class StoppedKeys:
             self._reasons = kept
             self._report()
 
+    def wait(self, shard: int, reason: str) -> None:
+        """Report a shard of which the log takes nothing for now."""
+        self._waiting[shard] = reason
+        self._report()
+
+    def waits_no_longer(self, shard: int) -> None:
+        """Report that a shard goes on, or that it is no business of this process any more."""
+        if self._waiting.pop(shard, None) is not None:
+            self._report()
+
     def _report(self) -> None:
         stopped_keys.labels(self._lane).set(len(self._reasons))
         name = f"relay of {self._lane}"
+        if self._waiting:
+            self._health.down(name, f"waits: {next(iter(self._waiting.values()))[:300]}")
+            return
         if not self._reasons:
             self._health.up(name)
             return

@@ -15,7 +15,7 @@ from backbone.health import Health
 from backbone.outbox_watch import OutboxWatch
 from backbone.relay import OwnedShard, owned_shard
 from backbone.settings import Settings
-from schemas.topics import MESSAGES_CREATED
+from schemas.topics import ALL_TOPICS, MESSAGES_CREATED
 from tests.conftest import ADAPTERS
 from tests.support.eventlog import configure
 from tests.support.messaging import MOMENT_MS, Talk
@@ -173,6 +173,47 @@ async def test_a_limit_of_the_broker_stops_channels_until_it_is_raised(real_stor
         assert told[talk.channel_id] == list(range(2, 8 if talk in stuck else 7))
 
 
+class RememberingHealth(Health):
+    """Remembers every status that a probe could have seen."""
+
+    def __init__(self) -> None:
+        super().__init__("database")
+        self.statuses: list[str] = []
+
+    def up(self, dependency: str) -> None:
+        super().up(dependency)
+        self.statuses.append(self.readiness().status)
+
+    def down(self, dependency: str, detail: str) -> None:
+        super().down(dependency, detail)
+        self.statuses.append(self.readiness().status)
+
+
+async def test_a_topic_that_is_gone_shows_until_the_log_takes_a_batch(stores: Stores) -> None:
+    """Owning the shard anew for each try, with a log that answers, does not look like going on."""
+    await stores.eventlog.drop_topics()
+    await put(stores.database, [Talk(f"c{n}").post("x") for n in range(20)])
+    health = RememberingHealth()
+    with capture_logs() as logs:
+        async with relaying(stores.settings, health=health):
+
+            async def tried(times: int = 3 * stores.shards) -> bool:
+                waits = [entry for entry in logs if entry["event"] == "relay_waits"]
+                return len(waits) >= times
+
+            await until(tried)
+            assert "maeari topics apply" in health.readiness().dependencies["relay of messages"]
+            since_first = health.statuses[health.statuses.index("degraded") :]
+            assert set(since_first) == {"degraded"}
+            await stores.eventlog.apply_topics(ALL_TOPICS, 3)
+            await until(lambda: nothing_left(stores.database), within_s=20)
+
+            async def well() -> bool:
+                return health.readiness().status == "ok"
+
+            await until(well)
+
+
 async def all_told(stores: Stores, owned: OwnedShard) -> bool:
     await all_steps(owned)
     return await nothing_left(stores.database)
@@ -186,7 +227,7 @@ async def test_a_log_that_is_down_is_told_and_waited_for(real_stores: Stores) ->
         await put(real_stores.database, [talk.post("x") for _ in range(700)])
 
         async def noticed() -> bool:
-            return "127.0.0.1:1" in cut_off.health.readiness().dependencies.get("eventlog", "")
+            return "127.0.0.1:1" in cut_off.health.readiness().dependencies.get("relay of messages", "")
 
         await until(noticed)
         assert cut_off.health.readiness().status == "degraded"

@@ -74,10 +74,12 @@ class Relaying:
 
 
 @asynccontextmanager
-async def relaying(settings: Settings, lane: Lane = "messages") -> AsyncIterator[Relaying]:
+async def relaying(
+    settings: Settings, lane: Lane = "messages", health: Health | None = None
+) -> AsyncIterator[Relaying]:
     """Run a relay during the block."""
     database, eventlog = open_database(settings), open_eventlog(settings)
-    health, stop = Health("database"), asyncio.Event()
+    health, stop = health or Health("database"), asyncio.Event()
     relay = LaneRelay(database, eventlog, lane, health)
     running = asyncio.create_task(relay.run(stop))
     try:
