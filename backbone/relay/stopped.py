@@ -32,7 +32,7 @@ def siding_of(shard: int) -> int:
 
 
 class StoppedKeys:
-    """The keys and shards of one lane that stand still, as far as they are this process's; it reports them."""
+    """The keys and shards of one lane that stand still, as far as they are this process's; reports them."""
 
     def __init__(self, lane: Lane, health: Health) -> None:
         self._lane = lane
