@@ -7,6 +7,7 @@ nothing is stored twice, and what was stored is answered as stored.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -30,6 +31,8 @@ from backend.domain.rejections import Rejected
 _CONFLICTS_MAX = 5
 _LOOK_UPS_MAX = 8
 _LOOK_UP_PAUSE_S = 0.1
+# While the database is down every group fails: that is told no more often than this.
+_TOLD_EVERY_S = 5.0
 
 Result = Answer | Exception
 Stored = Callable[[frozenset[int], int], None]
@@ -45,6 +48,8 @@ class GroupTransaction:
         self._clock = clock
         self._stored = stored
         self._shards = 0
+        self._broken_groups = 0
+        self._told_at_s = -_TOLD_EVERY_S
 
     async def carry_out(self, commands: Sequence[Command]) -> list[Result]:
         """Return for each command its answer or its error; raises nothing but cancellation."""
@@ -55,8 +60,16 @@ class GroupTransaction:
         except Exception as error:  # noqa: BLE001 - whatever it is, each caller must hear of it
             if len(commands) == 1 and not _tried_again_alone(error):
                 return [error]
-            log.info("group_tried_one_by_one", commands=len(commands), reason=type(error).__name__)
+            self._tell_of_broken_group(error)
         return await self._one_by_one(commands)
+
+    def _tell_of_broken_group(self, error: Exception) -> None:
+        """Log it, with all those since the last time, unless that was a moment ago."""
+        self._broken_groups += 1
+        now_s = time.monotonic()
+        if now_s - self._told_at_s >= _TOLD_EVERY_S:
+            log.info("group_tried_one_by_one", groups=self._broken_groups, reason=type(error).__name__)
+            self._broken_groups, self._told_at_s = 0, now_s
 
     async def _one_by_one(self, commands: Sequence[Command]) -> list[Result]:
         results: list[Result] = []

@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.database.migrations import migrate
 from backbone.database.tables import message_events
+from backbone.errors import Unavailable
 from backbone.health import Health
 from backbone.settings import Settings
 from backend.commands import executor as executor_module
+from backend.commands import transaction
 from backend.commands.answers import Posted
 from backend.commands.executor import CommandExecutor
 from backend.domain.commands import EditMessage, PostMessage
@@ -68,6 +71,21 @@ async def test_a_rejected_command_harms_no_neighbour(database: Database) -> None
         executor.execute(post()), executor.execute(edit), executor.execute(post()), return_exceptions=True
     )
     assert [type(result) for result in results] == [Posted, Forbidden, Posted]
+
+
+async def test_a_database_that_is_down_is_logged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for every group that fails: a line in a few seconds, with the number of groups since the last."""
+    nowhere = Database("postgresql+asyncpg://maeari@127.0.0.1:9/maeari")
+    executor = CommandExecutor(nowhere, CLOCK)
+    with capture_logs() as logs:
+        for number in range(21):
+            if number == 20:
+                monkeypatch.setattr(transaction, "_TOLD_EVERY_S", 0.0)
+            with pytest.raises(Unavailable):
+                await executor.execute(post())
+    await nowhere.close()
+    told = [entry["groups"] for entry in logs if entry["event"] == "group_tried_one_by_one"]
+    assert told == [1, 20]
 
 
 async def test_a_full_outbox_refuses_before_anything_is_stored(database: Database) -> None:
