@@ -53,7 +53,7 @@ async def measure(
     load_average = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     load = await _put_load(step, name, backend, seconds)
     untold = await _untold(database)
-    await _until_told(database)
+    await _until_told(database, backend)
     warm_up, measured = load.warm_up, load.measured
     elapsed_s = measured.elapsed_ns / 1e9
     ascending = sorted(measured.latencies_ns)
@@ -116,10 +116,11 @@ async def _untold(database: Database) -> int:
         return int((await connection.execute(select(func.count()).select_from(outbox))).scalar_one())
 
 
-async def _until_told(database: Database) -> None:
+async def _until_told(database: Database, backend: RunningBackend) -> None:
     """Wait until the log has every event, so that no measurement inherits work from the one before."""
     deadline_s = time.monotonic() + _TOLD_WITHIN_S
     while await _untold(database):
+        backend.require_running()
         if time.monotonic() > deadline_s:
             raise MeasurementFailed(f"the outbox was not empty {_TOLD_WITHIN_S:g} s after a load")
         await asyncio.sleep(0.1)

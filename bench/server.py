@@ -18,6 +18,7 @@ from bench.failure import MeasurementFailed
 HOST = "127.0.0.1"
 _READY_WITHIN_S = 30.0
 _ENDS_WITHIN_S = 20.0
+_NOTICED_WITHIN_S = 1.0
 _ASK_EVERY_S = 0.05
 # Servers' ports lie below the ephemeral ones, which connections of others may hold.
 _PORTS = range(20_000, 32_000)
@@ -28,12 +29,28 @@ class RunningBackend:
     """A backend that answers at this port."""
 
     port: int
-    process_id: int
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def require_running(self) -> None:
+        """Raise MeasurementFailed where it has ended by itself."""
+        if self.process.returncode is not None:
+            said = _last_line(self.log)
+            raise MeasurementFailed(
+                f"the backend ended by itself with exit code {self.process.returncode}: {said}"
+            )
+
+    async def require_not_ending(self) -> None:
+        """Do the same a little later: a process that ends is first noticed by its connections."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_NOTICED_WITHIN_S):
+                await self.process.wait()
+        self.require_running()
 
     def cpu_s(self) -> float | None:
         """Return the CPU seconds that it has used up to now; None where the system does not say."""
         try:
-            stat = Path(f"/proc/{self.process_id}/stat").read_text(encoding="utf-8")
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
         except OSError:
             return None
         user, system = stat.rpartition(")")[2].split()[11:13]
@@ -62,9 +79,13 @@ async def running_backend(
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
         await _ready(process, port)
-        yield RunningBackend(port, process.pid)
-        if process.returncode is not None:
-            raise MeasurementFailed(f"the backend ended by itself ({process.returncode}): {_last_line(log)}")
+        backend = RunningBackend(port, process, log)
+        try:
+            yield backend
+        except MeasurementFailed:
+            await backend.require_not_ending()
+            raise
+        backend.require_running()
     except NotReady as error:
         raise MeasurementFailed(f"the backend {error}: {_last_line(log)}") from error
     finally:

@@ -16,7 +16,12 @@ from backbone.database.engine import Database
 from backbone.database.tables import messages
 from backbone.errors import SetupError, Unavailable
 from backbone.settings import Settings
+from bench.failure import MeasurementFailed
+from bench.measurement import Step, measure
 from bench.report import COLUMNS
+from bench.scratch import scratch_stores
+from bench.server import running_backend
+from bench.workload import Workload
 from tests.support.waiting import until
 from tests.system.processes import MAEARI, Surroundings
 
@@ -76,6 +81,31 @@ async def test_an_interrupted_run_leaves_nothing_on_the_servers(stack: Settings,
     after = await scratch_databases(stack) | await scratch_topics(stack)
     assert len(made - before) > 1
     assert not after & (made - before)
+
+
+async def test_a_backend_that_dies_ends_the_measurement(embedded_settings: Settings) -> None:
+    """At once, and with its exit code, whatever the outbox still holds: nobody will tell that to the log."""
+    async with scratch_stores(embedded_settings) as stores:
+        database = Database(stores.database_url)
+        try:
+            with pytest.raises(MeasurementFailed, match=r"^the backend ended by itself with exit code -9: "):
+                await _measure_and_kill(stores, database)
+        finally:
+            await database.close()
+
+
+async def _measure_and_kill(stores: Settings, database: Database) -> None:
+    step = Step(Workload("spread", 5, 20), 4, 1, "on")
+    async with asyncio.timeout(40), running_backend(stores, None) as backend:
+
+        async def posting() -> bool:
+            async with database.reading() as connection:
+                return bool(await connection.scalar(select(func.count()).select_from(messages)))
+
+        measuring = asyncio.create_task(measure(step, "b", backend, database, 60))
+        await until(posting)
+        backend.process.kill()
+        await measuring
 
 
 async def scratch_databases(stack: Settings) -> set[str]:
