@@ -169,12 +169,12 @@ async def test_former_states_of_what_was_deleted(backend: Backend) -> None:
     "zone", [UTC, timezone(timedelta(hours=9)), timezone(-timedelta(hours=3, minutes=30))]
 )
 async def test_times_as_people_write_them(backend: Backend, zone: timezone) -> None:
-    """Any offset, small letters, no seconds, a `+` that was not escaped."""
+    """Any offset, small letters, any fraction of a second, a `+` that was not escaped."""
     message = await backend.post("c", "a", "x")
     path = f"/messages/{message['message_id']}"
     later = datetime.fromtimestamp(parse_ms(message["created_at"]) // 1000 + 120, zone)
     for moment, status in ((later, 200), (later - timedelta(minutes=4), 404)):
-        for spec in ("auto", "seconds", "minutes", "milliseconds", "microseconds"):
+        for spec in ("auto", "seconds", "milliseconds", "microseconds"):
             text = moment.isoformat(timespec=spec)
             answers = [
                 await ask(backend, path, as_of=text),
@@ -192,7 +192,8 @@ async def test_times_as_people_write_them(backend: Backend, zone: timezone) -> N
         "", "now", "2026-01-31", "2026-01-31T09:00:00", "2026-01-31 09:00:00Z", "20260131T090000Z",
         "2026-02-30T00:00:00Z", "2026-01-31T24:00:00Z", "2026-01-31T23:60:00Z", "0000-01-01T00:00:00Z",
         "2026-01-31T09:00:00+24:00", "2026-01-31T09:00:00+09:60", "2026-01-31T09:00:00+0900",
-        "2026-01-31T09:00:00.Z", "2026-01-31T09Z", "2026-W05-6T09:00:00Z", "1769850000000",
+        "2026-01-31T09:00:00.Z", "2026-01-31T09Z", "2026-01-31T09:00Z", "2026-01-31T09:00+09:00",
+        "2026-W05-6T09:00:00Z", "1769850000000",
         "2026-01-31T09:00:00Z\n",
         "9999-12-31T23:59:59-01:00", "٢026-01-31T09:00:00Z", "2026-01-31T09:00:00Z Z", "\u0000",
     ],
