@@ -50,7 +50,6 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Mentions = Annotated[tuple[Identifier, ...], Meta(max_length=MENTIONS_MAX)]
-Attachments = Annotated[tuple[Attachment, ...], Meta(max_length=ATTACHMENTS_MAX)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import Body, FromPath
 
 from backbone.database.engine import Database
+from backend.api.attachments import NewAttachments, attachments_of
 from backend.api.headers import header_text, single_header
 from backend.api.identity import actor_of, reader_of
 from backend.api.moments import moment_of
@@ -21,7 +22,6 @@ from backend.domain.rejections import Invalid
 from backend.queries.messages import get_former_message, get_message
 from schemas.messages import (
     IDEMPOTENCY_KEY_MAX_CHARACTERS,
-    Attachments,
     Content,
     FormerMessage,
     Identifier,
@@ -37,7 +37,7 @@ class PostMessageBody(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     author_id: Identifier | None = None
     mentions: Mentions = ()
-    attachments: Attachments = ()
+    attachments: NewAttachments = ()
     parent_id: Identifier | None = None
 
 
@@ -46,7 +46,7 @@ class EditMessageBody(msgspec.Struct, frozen=True, kw_only=True):
 
     content: Content | msgspec.UnsetType = msgspec.UNSET
     mentions: Mentions | msgspec.UnsetType = msgspec.UNSET
-    attachments: Attachments | msgspec.UnsetType = msgspec.UNSET
+    attachments: NewAttachments | msgspec.UnsetType = msgspec.UNSET
     author_id: Identifier | None = None
 
 
@@ -70,7 +70,7 @@ async def post_message(
             channel_id=data.channel_id,
             content=data.content,
             mentions=data.mentions,
-            attachments=data.attachments,
+            attachments=attachments_of(data.attachments),
             parent_id=data.parent_id,
             idempotency_key=_idempotency_key(request),
         )
@@ -115,7 +115,9 @@ async def edit_message(
             actor_id=actor_id,
             content=data.content,
             mentions=data.mentions,
-            attachments=data.attachments,
+            attachments=data.attachments
+            if data.attachments is msgspec.UNSET
+            else attachments_of(data.attachments),
             if_match=if_match(request),
         )
     )
