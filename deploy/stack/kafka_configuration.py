@@ -26,6 +26,7 @@ num.io.threads=4
 background.threads=2
 num.recovery.threads.per.data.dir=1
 log.cleaner.dedupe.buffer.size=16777216
+log.cleaner.backoff.ms=1000
 log.segment.bytes=134217728
 log.retention.check.interval.ms=60000
 telemetry.max.bytes=65536
