@@ -6,7 +6,7 @@ last committed offset; a reader sees each partition in offset order, without unc
 Topic names are bare (`messages.created`): the adapter adds the prefix and takes it off again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -121,18 +121,36 @@ class Producer(Protocol):
         """Release the connection; what was sent before is durable already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The partitions that a member holds; `generation` changes whenever they may have been another's."""
+
+    generation: int
+    places: frozenset[TopicPartition]
+
+
 class Consumer(Protocol):
     """One member of a consumer group.
 
+    Partitions are given out by number: as long as all members read the same topics, and these have the
+    same number of partitions, whoever holds partition n of one topic holds partition n of all of them.
     Nothing is committed but by `commit`, and, in an empty poll, past offsets that hold no record: once all
     records are committed, a group's committed offsets reach the end.
     """
 
-    async def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    async def poll(self, max_records: int, timeout_s: float, more: bool = False) -> list[Record]:
         """Return the next records, in offset order per partition; empty when none came in time.
 
-        Raises Unavailable. Positions advance past what was returned.
+        What it holds in memory is some megabytes a partition. What was returned before is done with,
+        except where `more` is asked for. Raises Unavailable. Positions advance past what was returned.
         """
+
+    @property
+    def assignment(self) -> Assignment:
+        """What the records of the last poll were read under."""
+
+    def pause(self, places: Collection[TopicPartition]) -> None:
+        """Return no records of these partitions, and of all others again, until told otherwise."""
 
     async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
         """Store the next offset to read, for each partition still held. Raises Unavailable."""
@@ -162,6 +180,9 @@ class Reader(Protocol):
         Raises Unavailable. Positions advance past what was returned, and past what holds no record.
         """
 
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Go to these offsets, each of a partition that is read."""
+
     async def seek_to_end(self) -> None:
         """Go to the present end of every partition. Raises Unavailable."""
 
@@ -182,14 +203,19 @@ class EventLog(Protocol):
         process: once this call has returned, readers see nothing new of those.
         """
 
-    async def consumer(self, group: str, topics: Sequence[Topic]) -> Consumer:
+    async def consumer(self, group: str, topics: Sequence[Topic], instance: str | None = None) -> Consumer:
         """Join a group; a partition without a committed offset is read from the beginning.
 
-        Raises Unavailable, or SetupError when a topic does not exist.
+        A member with an `instance`, a name that no other has, keeps its partitions while it is away for
+        some seconds, where the adapter has a use for that. Raises Unavailable, or SetupError when a topic
+        does not exist.
         """
 
-    async def reader(self, topics: Sequence[Topic]) -> Reader:
-        """Open a reader at the beginning of every partition of the topics. Raises as `consumer` does."""
+    async def reader(self, topics: Sequence[Topic], partitions: Collection[int] | None = None) -> Reader:
+        """Open a reader at the beginning of the partitions of these numbers, or of all, of the topics.
+
+        Raises as `consumer` does.
+        """
 
     async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
         """Return the committed offsets of a group, 0 where there is none."""

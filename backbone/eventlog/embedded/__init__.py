@@ -13,7 +13,7 @@ two starts a compacted topic grows as its events do; what is freed in the file i
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -108,8 +108,11 @@ class EmbeddedEventLog:
             held = await self._storage.write(partial(fences.take, name=self._catalog.full_name(fence)))
         return EmbeddedProducer(self._storage, self._catalog, self._now_ms, held)
 
-    async def consumer(self, group: str, topics: Sequence[Topic]) -> EmbeddedConsumer:
-        """See EventLog."""
+    async def consumer(
+        self, group: str, topics: Sequence[Topic], instance: str | None = None
+    ) -> EmbeddedConsumer:
+        """See EventLog; a member that comes back takes its partitions at once, whatever its name."""
+        del instance
         await self._catalog.all_ids(topics)
         membership = new_membership(group, tuple(self._catalog.full_name(topic.name) for topic in topics))
         consumer = EmbeddedConsumer(
@@ -120,9 +123,14 @@ class EmbeddedEventLog:
             self._beating = asyncio.create_task(beat_forever(lambda: self._consumers, BEAT_INTERVAL_S))
         return consumer
 
-    async def reader(self, topics: Sequence[Topic]) -> EmbeddedReader:
+    async def reader(
+        self, topics: Sequence[Topic], partitions: Collection[int] | None = None
+    ) -> EmbeddedReader:
         """See EventLog."""
-        return EmbeddedReader(self._storage, self._catalog.names, await self._catalog.all_ids(topics))
+        ids = await self._catalog.all_ids(topics)
+        names = self._catalog.names
+        chosen = [id_ for id_ in ids if partitions is None or names[id_].partition in partitions]
+        return EmbeddedReader(self._storage, names, chosen)
 
     async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
         """See EventLog."""

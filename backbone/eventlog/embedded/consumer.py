@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import structlog
 
 from backbone.errors import Unavailable
-from backbone.eventlog import DEPENDENCY, TopicPartition
+from backbone.eventlog import DEPENDENCY, Assignment, TopicPartition
 from backbone.eventlog import Record as LogRecord
 from backbone.eventlog.embedded import groups, liveness, records
 from backbone.eventlog.embedded.groups import Membership, Ownership
@@ -52,14 +52,28 @@ class EmbeddedConsumer:
         self._epochs: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._turn = 0
+        self._paused: frozenset[TopicPartition] = frozenset()
+        self._generation = 0
         self._closed = False
+
+    @property
+    def assignment(self) -> Assignment:
+        """See Consumer."""
+        return Assignment(self._generation, frozenset(self._names[id_] for id_ in self._epochs))
+
+    def pause(self, places: Collection[TopicPartition]) -> None:
+        """See Consumer."""
+        self._paused = frozenset(places)
 
     def beat(self) -> None:
         """Tell the other members that this one lives."""
         self._life.beat()
 
-    async def poll(self, max_records: int, timeout_s: float) -> list[LogRecord]:
-        """See Consumer. Giving up and taking partitions happens here, so no batch is in hand then."""
+    async def poll(self, max_records: int, timeout_s: float, more: bool = False) -> list[LogRecord]:
+        """See Consumer. Giving up and taking partitions happens here, so no batch is in hand then.
+
+        Where `more` is asked for there may be one: then they wait for the next poll.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         self._turn += 1
@@ -69,6 +83,8 @@ class EmbeddedConsumer:
             self._take_over(look)
             if look.fetched.records:
                 return look.fetched.records
+            if not look.ownership.settled and more:
+                return []
             if not look.ownership.settled:
                 await self._settle(look.ownership.joined)
                 continue
@@ -125,12 +141,16 @@ class EmbeddedConsumer:
         # Each poll begins with another partition, so that a long one does not hold up the others.
         order = sorted(starts)
         turn = self._turn % len(order) if order else 0
-        turned = {id_: starts[id_] for id_ in order[turn:] + order[:turn]}
+        turned = {
+            id_: starts[id_] for id_ in order[turn:] + order[:turn] if self._names[id_] not in self._paused
+        }
         # A partition to be given up is given up before it is read on.
         room = max_records if ownership.settled else 0
         return _Look(ownership, starts, records.fetch(connection, self._names, turned, room))
 
     def _take_over(self, look: _Look) -> None:
+        if self._epochs != look.ownership.epochs:
+            self._generation += 1
         self._epochs = dict(look.ownership.epochs)
         self._positions = look.starts | look.fetched.positions
 

@@ -34,6 +34,8 @@ class EmbeddedReader:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         order = list(self._positions)
+        if not order:
+            return []
         self._turn = (self._turn + 1) % len(order)
         order = order[self._turn :] + order[: self._turn]
         while True:
@@ -47,6 +49,12 @@ class EmbeddedReader:
             if fetched.records or left_s <= 0:
                 return fetched.records
             await self._storage.changed_since(changes, left_s)
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """See Reader."""
+        self._positions.update(
+            (id_, positions[self._names[id_]]) for id_ in self._positions if self._names[id_] in positions
+        )
 
     async def seek_to_end(self) -> None:
         """See Reader."""

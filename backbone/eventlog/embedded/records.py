@@ -15,6 +15,8 @@ from backbone.eventlog import Headers, NewRecord, Record, TopicPartition
 from backbone.eventlog.embedded.storage import OFFSET_BITS
 from schemas.topics import REPLAY_HORIZON_MS
 
+FETCHED_MAX_BYTES = 8_000_000
+
 _encode_headers = msgspec.msgpack.Encoder().encode
 _decode_headers = msgspec.msgpack.Decoder(Headers).decode
 
@@ -62,21 +64,30 @@ def fetch(
     """Return the records from these positions on, the partitions in the order given.
 
     A position passes offsets that hold no record: a partition without more records is at its end.
+    No more is returned than some megabytes, however many records are asked for.
     """
     fetched = Fetched([], {})
     ends = bounds(connection, list(positions))
+    left_bytes = FETCHED_MAX_BYTES
     for id_, position in positions.items():
         room = max_records - len(fetched.records)
-        if position >= ends[id_].next_offset or room <= 0:
+        if position >= ends[id_].next_offset or room <= 0 or left_bytes <= 0:
             continue
         rows = connection.execute(
             "SELECT number, key, value, headers, timestamp_ms FROM records"
             " WHERE number >= ? AND number < ? ORDER BY number LIMIT ?",
             ((id_ << OFFSET_BITS) + position, (id_ + 1) << OFFSET_BITS, room),
-        ).fetchall()
-        records = [_record(names[id_], id_, row) for row in rows]
-        fetched.records.extend(records)
-        fetched.positions[id_] = records[-1].offset + 1 if len(rows) == room else ends[id_].next_offset
+        )
+        fetched.positions[id_] = ends[id_].next_offset
+        taken = 0
+        for row in rows:
+            record = _record(names[id_], id_, row)
+            fetched.records.append(record)
+            taken += 1
+            left_bytes -= len(record.value or b"")
+            if taken == room or left_bytes <= 0:
+                fetched.positions[id_] = record.offset + 1
+                break
     return fetched
 
 

@@ -4,7 +4,7 @@ Guarantees, beside those of the port: nothing waits for the brokers longer than 
 raises Unavailable, and a client that could not connect leaves nothing behind. Kafka compacts by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from backbone.eventlog import TopicPartition, TopicState
 from backbone.eventlog.kafka.connection import Cluster
@@ -47,19 +47,25 @@ class KafkaEventLog:
         self._open.add(producer)
         return producer
 
-    async def consumer(self, group: str, topics: Sequence[Topic]) -> KafkaConsumer:
+    async def consumer(
+        self, group: str, topics: Sequence[Topic], instance: str | None = None
+    ) -> KafkaConsumer:
         """See EventLog."""
         require(await self.topics(), topics)
         consumer = KafkaConsumer(
-            self._cluster, self._names, group, [topic.name for topic in topics], self._open.discard
+            self._cluster, self._names, group, [topic.name for topic in topics], instance, self._open.discard
         )
         await consumer.open()
         self._open.add(consumer)
         return consumer
 
-    async def reader(self, topics: Sequence[Topic]) -> KafkaReader:
+    async def reader(self, topics: Sequence[Topic], partitions: Collection[int] | None = None) -> KafkaReader:
         """See EventLog."""
-        places = [self._names.to_kafka(place) for place in await self._places(topics)]
+        places = [
+            self._names.to_kafka(place)
+            for place in await self._places(topics)
+            if partitions is None or place.partition in partitions
+        ]
         reader = KafkaReader(self._cluster, self._names, places, self._open.discard)
         await reader.open()
         self._open.add(reader)

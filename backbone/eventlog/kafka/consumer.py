@@ -6,15 +6,16 @@ still while records lie before it, is made anew.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from backbone.errors import Unavailable
-from backbone.eventlog import DEPENDENCY, Record, TopicPartition
+from backbone.eventlog import DEPENDENCY, Assignment, Record, TopicPartition
 from backbone.eventlog.kafka.connection import (
     ANSWER_TIMEOUT_S,
     FAILOVER_TIMEOUT_S,
@@ -28,6 +29,9 @@ from backbone.eventlog.kafka.records import Names
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 1_000
 REBALANCE_GRACE_S = 5.0
+# What is held in memory before it is polled: as much as one answer of each broker.
+FETCH_MAX_BYTES = 16 * 1024 * 1024
+PARTITION_FETCH_MAX_BYTES = 1024 * 1024
 CHECK_INTERVAL_S = 5.0
 STANDSTILL_S = 30.0
 _POSITIONS_WITHIN_S = 0.2
@@ -44,16 +48,19 @@ class KafkaConsumer:
         names: Names,
         group: str,
         topics: Sequence[str],
+        instance: str | None,
         on_close: Callable[["KafkaConsumer"], None],
     ) -> None:
         self._cluster = cluster
         self._on_close = on_close
         self._names = names
         self._group = group
+        self._instance = instance
         self._topics = [names.full(topic) for topic in topics]
         self._driver: AIOKafkaConsumer | None = None
         self._assignment = 0
         self._assignment_read = 0
+        self._paused: frozenset[KafkaPartition] = frozenset()
         # Under the present assignment, by partition: the end of what was handed out, and what was committed.
         self._handed_out: dict[KafkaPartition, int] = {}
         self._committed: dict[KafkaPartition, int] = {}
@@ -69,10 +76,14 @@ class KafkaConsumer:
             driver = AIOKafkaConsumer(
                 **self._cluster.options,
                 group_id=self._group,
+                group_instance_id=self._instance,
+                partition_assignment_strategy=(RangePartitionAssignor,),
                 enable_auto_commit=False,
                 isolation_level="read_committed",
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=200,
+                fetch_max_bytes=FETCH_MAX_BYTES,
+                max_partition_fetch_bytes=PARTITION_FETCH_MAX_BYTES,
                 session_timeout_ms=SESSION_TIMEOUT_MS,
                 heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
             )
@@ -82,10 +93,22 @@ class KafkaConsumer:
             self._standing.clear()
         return self._driver
 
-    async def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+    @property
+    def assignment(self) -> Assignment:
         """See Consumer."""
-        self._no_batch_in_hand.set()
+        held = self._driver.assignment() if self._driver is not None else ()
+        return Assignment(self._assignment, frozenset(map(self._names.from_kafka, held)))
+
+    def pause(self, places: Collection[TopicPartition]) -> None:
+        """See Consumer."""
+        self._paused = frozenset(map(self._names.to_kafka, places))
+
+    async def poll(self, max_records: int, timeout_s: float, more: bool = False) -> list[Record]:
+        """See Consumer."""
+        if not more:
+            self._no_batch_in_hand.set()
         driver = await self.open()
+        self._leave_paused_alone(driver)
         try:
             async with asyncio.timeout(timeout_s + 0.05):
                 fetched = await driver.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
@@ -99,7 +122,7 @@ class KafkaConsumer:
             self._assignment_read = self._assignment
             self._no_batch_in_hand.clear()
             self._handed_out.update({place: batch[-1].offset + 1 for place, batch in fetched.items()})
-        else:
+        elif not more:
             await self._commit_past_markers(driver)
             await self._check_progress()
         return self._names.records(fetched)
@@ -151,6 +174,13 @@ class KafkaConsumer:
         """Note that from here on batches are read under another assignment."""
         self._forget_batches()
         self._standing.clear()
+
+    def _leave_paused_alone(self, driver: AIOKafkaConsumer) -> None:
+        """Tell the driver what to leave alone; it forgets that with each assignment."""
+        paused, present = self._paused & driver.assignment(), driver.paused()
+        if paused != present:
+            driver.resume(*(present - paused))
+            driver.pause(*(paused - present))
 
     def _forget_batches(self) -> None:
         self._assignment += 1
@@ -223,6 +253,8 @@ class KafkaConsumer:
         lag = await self.lag()
         self._checked_s = now_s
         for place, behind in lag.items():
+            if self._names.to_kafka(place) in self._paused:
+                continue
             known, since_s = before.get(place, (-1, now_s))
             self._standing[place] = (behind, since_s if 0 < known <= behind else now_s)
         stuck = [place for place, (_, since_s) in self._standing.items() if now_s - since_s > STANDSTILL_S]

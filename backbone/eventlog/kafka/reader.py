@@ -48,12 +48,18 @@ class KafkaReader:
 
     async def read(self, max_records: int, timeout_s: float) -> list[Record]:
         """See Reader."""
+        if not self._places:
+            return []
         async with answering("fetch", timeout_s + ANSWER_TIMEOUT_S):
             fetched = await self._driver.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
             self._positions = await self._positions_after(fetched)
         if not fetched:
             await self._check()
         return self._names.records(fetched)
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """See Reader."""
+        self._go_to({self._names.to_kafka(place): offset for place, offset in positions.items()})
 
     async def seek_to_end(self) -> None:
         """See Reader."""
