@@ -79,11 +79,9 @@ def fetch(
             ((id_ << OFFSET_BITS) + position, (id_ + 1) << OFFSET_BITS, room),
         )
         fetched.positions[id_] = ends[id_].next_offset
-        taken = 0
-        for row in rows:
+        for taken, row in enumerate(rows, 1):
             record = _record(names[id_], id_, row)
             fetched.records.append(record)
-            taken += 1
             left_bytes -= len(record.value or b"")
             if taken == room or left_bytes <= 0:
                 fetched.positions[id_] = record.offset + 1
