@@ -1,4 +1,4 @@
-"""The backend's work: the API, and the relay that tells the log what the API stored."""
+"""The backend's work: the API, the relay that tells the log what the API stored, and tombstones when due."""
 
 import asyncio
 import socket
@@ -18,6 +18,7 @@ from backend import outbox_gauge, write_health
 from backend.api.app import create_app
 from backend.commands.executor import CommandExecutor
 from backend.domain.commands import Command
+from backend.horizon import Horizon
 from backend.limits import WriteLimit
 from backend.outbox_gauge import OutboxGauge
 from backend.write_health import WriteHealth
@@ -64,6 +65,7 @@ async def serve(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(relay.run(stop), name="relay")
         tasks.create_task(gauge.run(stop), name="outbox")
+        tasks.create_task(Horizon(ports.database, clock, stored).run(stop), name="horizon")
         tasks.create_task(writes.run(stop), name="writes")
         tasks.create_task(keep_asking(health, "database", ports.database.ask, 1.0, stop), name="database")
         tasks.create_task(keep_asking(health, "search", ports.search.exists, 5.0, stop), name="search")

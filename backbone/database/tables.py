@@ -15,12 +15,15 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
 
 # SQLite numbers rows by itself only in a column of type INTEGER.
 _RowNumber = BigInteger().with_variant(Integer, "sqlite")
+# Holds the few rows that the search for them is about, and none of the many others.
+_AWAITS_TOMBSTONE = text("deleted_at IS NOT NULL AND tombstoned_at IS NULL")
 
 channels = Table(
     "channels",
@@ -62,8 +65,16 @@ messages = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
     Column("deleted_by", Text),
+    # When the tombstone of its state was put into the outbox, past the replay horizon.
+    Column("tombstoned_at", BigInteger),
     UniqueConstraint("channel_id", "sequence", name="messages_by_channel"),
     Index("messages_by_parent", "parent_id", "sequence"),
+    Index(
+        "messages_awaiting_tombstone",
+        "deleted_at",
+        postgresql_where=_AWAITS_TOMBSTONE,
+        sqlite_where=_AWAITS_TOMBSTONE,
+    ),
     comment="The fold of each message's events; a deleted one keeps its row, with its text emptied.",
 )
 
@@ -101,8 +112,10 @@ outbox = Table(
     Column("ordering_key", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("event_type", Text, nullable=False),
-    Column("body", Text, nullable=False),
+    # NULL is no value at all: a tombstone, which is told under the `record_key` that only it has.
+    Column("body", Text),
     Column("created_at", BigInteger, nullable=False),
+    Column("record_key", Text),
     Index("outbox_by_shard", "lane", "shard", "position"),
     comment="Events that the log has not acknowledged yet; a lane is drained by one kind of process.",
 )

@@ -14,7 +14,7 @@ from schemas.topics import MESSAGES_STATE
 
 
 def records_of(row: Row[Any]) -> Sequence[NewRecord]:
-    """Return the records of a row: the event, and for a message's event its state behind it.
+    """Return the records of a row: the event, and for a message's event its state behind it; or a tombstone.
 
     Raises Poison for a row that no log takes.
     """
@@ -29,6 +29,8 @@ def records_of(row: Row[Any]) -> Sequence[NewRecord]:
 
 
 def _records_of(row: Row[Any]) -> Sequence[NewRecord]:
+    if row.body is None:
+        return (NewRecord(row.topic, row.record_key, row.ordering_key, None),)
     headers = (
         ("event_type", row.event_type.encode()),
         ("schema_version", str(SCHEMA_VERSION).encode()),

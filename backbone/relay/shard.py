@@ -173,7 +173,8 @@ def _first_rows(lane: Lane, shard: int, *, embedded: bool) -> Select[Any]:
     )
     body = first.c.body
     # PostgreSQL tells these bytes without reading a long body; old SQLites know them of blobs only.
-    size = func.length(cast(body, LargeBinary)) if embedded else func.octet_length(body)
+    length = func.length(cast(body, LargeBinary)) if embedded else func.octet_length(body)
+    size = func.coalesce(length, 0)
     up_to = func.sum(size).over(order_by=first.c.position, rows=(None, 0))
     sized = select(first, size.label("size"), up_to.label("size_up_to")).subquery()
     sizes_before = sized.c.size_up_to - sized.c.size

@@ -51,7 +51,7 @@ class StoppedKeys:
             lane=self._lane,
             key=row.ordering_key,
             position=row.position,
-            size_characters=len(row.body),
+            size_characters=len(row.body or ""),
             reason=reason,
         )
         self._report()

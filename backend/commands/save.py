@@ -48,7 +48,10 @@ _UPSERT_MESSAGES = insert_rows(
 )
 _INSERT_EVENTS = insert_rows(message_events, tuple(message_events.c))
 _INSERT_KEYS = insert_rows(idempotency_keys, tuple(idempotency_keys.c))
-_OUTBOX_COLUMNS = tuple(column for column in outbox.c if column is not outbox.c.position)
+# Numbers are given by the database, and events have no key of their own.
+_OUTBOX_COLUMNS = tuple(
+    column for column in outbox.c if column is not outbox.c.position and column is not outbox.c.record_key
+)
 _SHARD = _OUTBOX_COLUMNS.index(outbox.c.shard)
 _INSERT_OUTBOX = insert_rows(outbox, _OUTBOX_COLUMNS)
 _RAISE_READ_MARKS = insert_rows(channel_reads, tuple(channel_reads.c), rising=[channel_reads.c.sequence])
