@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import shutil
+import signal
 import time
 import zipfile
 from pathlib import Path
@@ -64,10 +65,11 @@ class Elasticsearch:
         self._settings = settings
         self._port = settings.elasticsearch_port
         self._home = settings.root / "elasticsearch"
-        self._program = self._home / f"elasticsearch-{ELASTICSEARCH_VERSION}"
+        self._programs = settings.programs / "elasticsearch"
+        self._program = self._programs / f"elasticsearch-{ELASTICSEARCH_VERSION}"
         self._log = settings.root / "logs" / "elasticsearch.log"
-        # The launcher leaves once the server, its child, has detached itself.
-        marker = f"{self._home}/elasticsearch-"
+        # The launcher leaves once the server, its child, has detached itself; both name a file in here.
+        marker = f"{self._home}/run/"
         self._process = ServerProcess(self.name, self._home / "run" / "pid", marker)
         self._launcher = ServerProcess(self.name, self._home / "run" / "launcher.pid", marker)
 
@@ -96,6 +98,11 @@ class Elasticsearch:
         """Ends the server, and the launcher when it is still there."""
         launching = self._launcher.stop()
         return self._process.stop() or launching
+
+    def kill(self) -> None:
+        """Ends the server as a crash would."""
+        if not self._process.stop(signal.SIGKILL):
+            raise StackError("Elasticsearch does not run")
 
     def wipe(self) -> None:
         """Drops the data, keeps the program."""
@@ -142,14 +149,14 @@ class Elasticsearch:
     def _install(self, java: Java) -> None:
         if self._installed():
             return
-        self._home.mkdir(parents=True, exist_ok=True)
+        self._programs.mkdir(parents=True, exist_ok=True)
         if not self._program.exists():
-            fetched = self._home / "fetched"
+            fetched = self._programs / "fetched"
             what = f"Elasticsearch {ELASTICSEARCH_VERSION}"
             resolve(self._settings, java, "elasticsearch", fetched, what)
             _unpack(fetched / f"elasticsearch-{ELASTICSEARCH_VERSION}.zip", self._program)
             shutil.rmtree(fetched)
-        parts = self._home / "plugin-parts"
+        parts = self._programs / "plugin-parts"
         shutil.rmtree(parts, ignore_errors=True)
         resolve(self._settings, java, "plugin", parts, "Lucene's Korean analyser and a compiler")
         self._build_plugin(java, parts, self._stamp.parent)
@@ -159,7 +166,7 @@ class Elasticsearch:
     def _build_plugin(self, java: Java, parts: Path, target: Path) -> None:
         """Compiles with Eclipse's compiler, which a Java without one can run as well."""
         log = self._settings.root / "logs" / "plugin.log"
-        classes = self._home / "classes"
+        classes = self._programs / "classes"
         shutil.rmtree(classes, ignore_errors=True)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)

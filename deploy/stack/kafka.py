@@ -46,7 +46,7 @@ class Kafka:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._home = settings.root / "kafka"
-        self._jars = self._home / f"jars-{KAFKA_VERSION}"
+        self._jars = settings.programs / "kafka" / f"jars-{KAFKA_VERSION}"
         self._asked: int | None = None
 
     def ask_for(self, brokers: int | None) -> None:
@@ -161,6 +161,7 @@ class Kafka:
     def _install(self) -> Java:
         java = find_java(OLDEST_JAVA) or fetch_java(self._settings)
         self._home.mkdir(parents=True, exist_ok=True)
+        self._jars.parent.mkdir(parents=True, exist_ok=True)
         resolve(self._settings, java, "kafka", self._jars, f"Kafka {KAFKA_VERSION}")
         (self._home / "log4j2.properties").write_text(LOGGING)
         return java

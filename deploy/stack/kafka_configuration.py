@@ -50,14 +50,18 @@ def properties(settings: Settings, node: Path, broker: int, brokers: int) -> str
     """The server.properties of one broker; topics survive the loss of one of three."""
     voters = ",".join(f"{i}@{HOST}:{settings.controller_port(i)}" for i in range(1, brokers + 1))
     client = f"PLAINTEXT://{HOST}:{settings.broker_port(broker)}"
+    listeners, advertised = client, client
+    if settings.proxied:
+        listeners += f",PROXIED://{HOST}:{settings.proxied_port(broker)}"
+        advertised += f",PROXIED://{HOST}:{settings.proxy_port(broker)}"
     replicas, in_sync = brokers, max(1, brokers - 1)
     return f"""\
 process.roles=broker,controller
 node.id={broker}
 controller.quorum.voters={voters}
-listeners={client},CONTROLLER://{HOST}:{settings.controller_port(broker)}
-advertised.listeners={client}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={listeners},CONTROLLER://{HOST}:{settings.controller_port(broker)}
+advertised.listeners={advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={node / "data"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from deploy.stack.elasticsearch import Elasticsearch
-from deploy.stack.errors import StackError
+from deploy.stack.errors import StackError, UsageError
 from deploy.stack.kafka import Kafka
 from deploy.stack.postgres import Postgres
 from deploy.stack.process import tail
@@ -65,6 +65,17 @@ class LocalStack:
             for path in server.logs():
                 shown += [f"==> {path}", *(tail(path, count) or ["(empty)"])]
         return shown
+
+    def kill(self, name: str) -> None:
+        """Ends `postgres` or `elasticsearch` as a crash would."""
+        server = self._servers[name]
+        if isinstance(server, Kafka):
+            raise UsageError("a broker is killed by its number")
+        server.kill()
+
+    def start(self, name: str) -> None:
+        """Starts one server again, or what is missing of it, and waits until it serves."""
+        self._servers[name].start()
 
     def kill_broker(self, broker: int) -> None:
         """Ends one broker as a crash would."""

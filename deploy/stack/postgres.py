@@ -22,6 +22,7 @@ from deploy.stack.account import unprivileged
 from deploy.stack.errors import StackError
 from deploy.stack.process import (
     ServerProcess,
+    kill_with_children,
     reason,
     require_free_port,
     resident_mebibytes,
@@ -87,6 +88,14 @@ class Postgres:
         """Ends the server; sessions in progress are cut off, what they committed stays."""
         # SIGTERM would wait for every client to leave; SIGINT is PostgreSQL's fast stop.
         return self._process.stop(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Ends the server with all its processes, as a machine that loses its power would."""
+        pid = self._process.pid()
+        if pid is None:
+            raise StackError("PostgreSQL does not run")
+        kill_with_children(pid)
+        self._process.stop(signal.SIGKILL)
 
     def wipe(self) -> None:
         """Drops all databases."""

@@ -25,6 +25,7 @@ from deploy.stack.settings import HOST
 STOP_TIMEOUT_S = 30.0
 LAUNCH_TIMEOUT_S = 10.0
 POLL_S = 0.1
+PORT_FREE_WITHIN_S = 2.0
 PROC = Path("/proc")  # Linux has it; elsewhere `ps` is asked
 START_LINE = "---- start ----"
 # The lines that say most about a server that would not start, best first.
@@ -134,6 +135,16 @@ def command_line(pid: int) -> str:
     return shown.stdout
 
 
+def kill_with_children(pid: int) -> None:
+    """Kills a process and its children; it is stopped first, so that it makes no more of them."""
+    _signal(pid, signal.SIGSTOP)
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = (line.split() for line in listed.stdout.splitlines())
+    for child in (int(child) for child, parent in pairs if int(parent) == pid):
+        _signal(child, signal.SIGKILL)
+    _signal(pid, signal.SIGKILL)
+
+
 def resident_mebibytes(pid: int) -> int:
     """Memory held by the process, for `status`; 0 when it cannot be told."""
     shown = PROC / str(pid) / "statm"
@@ -166,16 +177,26 @@ def port_answers(port: int) -> bool:
 
 
 def require_free_port(port: int, server: str, setting: str) -> None:
-    """Refuses a port that somebody else holds, before a server is started on it."""
+    """Refuses a port that somebody else holds, before a server is started on it.
+
+    A process that was killed a moment ago may hold it a moment longer.
+    """
+    if not wait_until(lambda: _refusal(port) is None, PORT_FREE_WITHIN_S):
+        raise StackError(
+            f"{server}: port {port} is taken by another program ({_refusal(port)}): "
+            f"end that program, or set {setting} to another port"
+        )
+
+
+def _refusal(port: int) -> str | None:
+    """Why the port cannot be had; None when it is free."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise StackError(
-                f"{server}: port {port} is taken by another program ({error.strerror}): "
-                f"end that program, or set {setting} to another port"
-            ) from error
+            return error.strerror or str(error)
+    return None
 
 
 def rotate(log: Path, limit_bytes: int = 5_000_000) -> None:

@@ -26,18 +26,31 @@ DEFAULT_ROOT = Path("~/.cache/maeari/stack")
 SHARED_ROOT = Path("/var/lib/maeari-stack")
 # Controllers, and Elasticsearch's own transport, listen this far above the client's port.
 INTERNAL_PORT_OFFSET = 100
-HIGHEST_PORT = 65535 - INTERNAL_PORT_OFFSET - MAX_BROKERS
+# A broker's second listener, for clients that come through a proxy, and the port where that stands.
+PROXIED_PORT_OFFSET = 200
+PROXY_PORT_OFFSET = 300
+HIGHEST_PORT = 65535 - PROXY_PORT_OFFSET - MAX_BROKERS
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One stack: its folder, its ports, and whether a Docker engine may be used."""
+    """One stack: its folder, its ports, and whether a Docker engine may be used.
+
+    `programs_of` is the folder of another stack, whose installed programs are used and not fetched again.
+    """
 
     root: Path
+    programs_of: Path | None = None
     kafka_port: int = 19092
     elasticsearch_port: int = 19200
     postgres_port: int = 15432
     docker_allowed: bool = True
+    proxied: bool = False
+
+    @property
+    def programs(self) -> Path:
+        """The folder that the programs are installed in."""
+        return self.programs_of or self.root
 
     def broker_port(self, broker: int) -> int:
         """The client port of broker 1, 2 or 3."""
@@ -46,6 +59,14 @@ class Settings:
     def controller_port(self, broker: int) -> int:
         """The port on which that broker's controller listens."""
         return self.broker_port(broker) + INTERNAL_PORT_OFFSET
+
+    def proxied_port(self, broker: int) -> int:
+        """The port on which a proxy reaches the broker."""
+        return self.broker_port(broker) + PROXIED_PORT_OFFSET
+
+    def proxy_port(self, broker: int) -> int:
+        """The port on which clients look for that proxy."""
+        return self.broker_port(broker) + PROXY_PORT_OFFSET
 
     def lines(self, brokers: int) -> list[str]:
         """The project's settings for this stack, as NAME=value."""
@@ -106,6 +127,8 @@ def _refuse_overlap(settings: Settings) -> None:
     used.append(settings.elasticsearch_port + INTERNAL_PORT_OFFSET)
     for broker in range(1, MAX_BROKERS + 1):
         used += [settings.broker_port(broker), settings.controller_port(broker)]
+        if settings.proxied:
+            used += [settings.proxied_port(broker), settings.proxy_port(broker)]
     doubles = sorted({port for port in used if used.count(port) > 1})
     if doubles:
         raise UsageError(

