@@ -46,7 +46,7 @@ async def run(
 
 
 async def _rebuild_search(ports: Ports, source: Source, dry_run: bool, keep: bool) -> Report:
-    told = await messages_told(ports.database)
+    told = await messages_told(ports.database, source)
     with shown_progress() as progress:
 
         async def work() -> Report:

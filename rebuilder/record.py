@@ -1,19 +1,21 @@
 """What the log must hold at the least: as many messages as the database has told it of."""
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 
 from backbone.database.engine import Database
 from backbone.database.tables import messages, outbox
 from backbone.errors import SetupError
+from rebuilder.report import Source
 
 
-async def messages_told(database: Database) -> int:
-    """Return how many messages were told to the log; a log that holds fewer is not whole.
+async def messages_told(database: Database, source: Source) -> int:
+    """Return how many messages the log was told that `source` reads; a log that holds fewer is not whole.
 
-    Only what the log acknowledged leaves the outbox, so this never counts too many. A database
-    without tables has told nothing. Raises Unavailable.
+    Only what the log acknowledged leaves the outbox, so this never counts too many. The state topic alone
+    need not hold what got its tombstone. A database without tables has told nothing. Raises Unavailable.
     """
-    stored = select(func.count()).select_from(messages).scalar_subquery()
+    held = messages.c.tombstoned_at.is_(None) if source == "state" else true()
+    stored = select(func.count()).select_from(messages).where(held).scalar_subquery()
     waiting = (
         select(func.count())
         .select_from(outbox)
