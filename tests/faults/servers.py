@@ -33,11 +33,11 @@ class Servers:
     def variables(self) -> dict[str, str]:
         """The settings of the product for these servers, without `MAEARI_`."""
         pairs = (line.removeprefix("MAEARI_").split("=", 1) for line in self.settings.lines(len(BROKERS)))
-        return {name: value for name, value in pairs}
+        return dict(pairs)
 
     @property
     def proxied_brokers(self) -> dict[int, int]:
-        """Where a proxy has to stand for clients of each broker, and the port that it reaches the broker by."""
+        """Where a proxy has to stand for each broker, and the port by which it reaches the broker."""
         return {self.settings.proxy_port(i): self.settings.proxied_port(i) for i in BROKERS}
 
     def kill_broker(self, broker: int) -> None:

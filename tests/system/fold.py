@@ -62,7 +62,16 @@ class Fold:
 async def fold_of_log(eventlog: EventLog) -> Fold:
     """Read the four topics of the channels' streams, merge them by sequence and fold them."""
     records = await read_all(eventlog, *STREAM_TOPICS)
-    partitions = {name: state.partitions for name, state in (await eventlog.topics()).items()}
+    return fold_of_records(records, await partitions_of(eventlog))
+
+
+async def partitions_of(eventlog: EventLog) -> dict[str, int]:
+    """Return how many partitions each topic has."""
+    return {name: state.partitions for name, state in (await eventlog.topics()).items()}
+
+
+def fold_of_records(records: Iterable[Record], partitions: Mapping[str, int]) -> Fold:
+    """Merge the records of the four topics by sequence and fold them."""
     streams: dict[str, dict[int, Json]] = defaultdict(dict)
     bodies: dict[tuple[str, int], bytes] = {}
     for record in records:
