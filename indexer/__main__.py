@@ -9,7 +9,6 @@ from backbone.settings import Settings
 from backbone.startup import answering, check_topics
 from backbone.wiring import open_ports
 from indexer.service import TOPICS, serve
-from schemas.topics import DEAD_LETTERS
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -18,7 +17,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     with bind(settings.host, settings.metrics_ports["indexer"], "MAEARI_METRICS_PORT") as probes:
         async with open_ports(settings) as ports:
             with answering("MAEARI_EVENTLOG_URL"):
-                await check_topics(ports.eventlog, (*TOPICS, DEAD_LETTERS))
+                await check_topics(ports.eventlog, consumed=TOPICS)
             with answering("MAEARI_SEARCH_URL"):
                 await ports.search.ensure()
             async with asyncio.TaskGroup() as tasks:

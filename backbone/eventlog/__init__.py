@@ -89,11 +89,25 @@ class Fenced(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class TopicState:
-    """A topic as it exists: `earliest` and `end` are offsets, one a partition.
+class Placement:
+    """Where a partition lies on a log of several brokers, by their ids; the preferred leader comes first.
 
-    `retention_ms` is how long records are kept where they expire, `tombstones_ms` how long a compacted
-    topic keeps its tombstones.
+    `size_bytes` is that of the leader's copy, None where nobody asked or the brokers do not tell.
+    """
+
+    leader: int | None = None
+    replicas: tuple[int, ...] = ()
+    in_sync: tuple[int, ...] = ()
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it exists: `earliest` and `end` are offsets, one a partition, -1 while nobody leads it.
+
+    `cleanup` is one of Topic's, or the log's own word for another policy; `retention_ms` is how long records
+    are kept where they expire, `tombstones_ms` how long a compacted topic keeps its tombstones.
+    `replication` is that of the partition with the fewest replicas.
     """
 
     name: str
@@ -104,6 +118,7 @@ class TopicState:
     earliest: tuple[int, ...]
     end: tuple[int, ...]
     tombstones_ms: int | None = None
+    placements: tuple[Placement, ...] = ()
 
 
 class Producer(Protocol):
@@ -119,6 +134,17 @@ class Producer(Protocol):
 
     async def close(self) -> None:
         """Release the connection; what was sent before is durable already."""
+
+
+class Progress(NamedTuple):
+    """The next offset to read of a partition, and the offset after its last record."""
+
+    position: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        return max(0, self.end - self.position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +184,8 @@ class Consumer(Protocol):
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read again from these offsets, where the partition is still held."""
 
-    async def lag(self) -> Mapping[TopicPartition, int]:
-        """Return how many records lie behind the position, for each partition held. Raises Unavailable."""
+    async def progress(self) -> Mapping[TopicPartition, Progress]:
+        """Return how far each partition held is read, and how far it goes. Raises Unavailable."""
 
     async def close(self) -> None:
         """Leave the group."""
@@ -220,12 +246,23 @@ class EventLog(Protocol):
     async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
         """Return the committed offsets of a group, 0 where there is none."""
 
-    async def topics(self) -> Mapping[str, TopicState]:
-        """Return the topics that exist under the prefix, by bare name. Raises Unavailable."""
+    async def members(self, group: str) -> int:
+        """Return how many members a group has at this moment. Raises Unavailable."""
 
-    async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
-        """Make the topics that are missing; return a line for each one made or found to differ.
+    async def topics(self, *, sizes: bool = False) -> Mapping[str, TopicState]:
+        """Return the topics that exist under the prefix, by bare name. Raises Unavailable.
 
+        With `sizes` it also measures them, which takes longer.
+        """
+
+    async def apply_topics(
+        self, topics: Sequence[Topic], partitions: int, *, dry_run: bool = False
+    ) -> list[str]:
+        """Make the topics that are missing, alter those that are kept otherwise than they should be.
+
+        Returns a line for each change, and for each difference that is left alone: the number of partitions
+        never changes. A missing topic gets as many as the others have, where they agree, and `partitions`
+        otherwise. With `dry_run` nothing changes. Raises Unavailable, or SetupError when the log refuses.
         Where the adapter thins topics out by itself (see `compact`), it does so here.
         """
 

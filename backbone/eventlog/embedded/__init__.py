@@ -23,11 +23,16 @@ from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY, NewRecord, RecordTooLarge, TopicPartition, TopicState
 from backbone.eventlog.embedded import fences, groups, records
 from backbone.eventlog.embedded.catalog import Catalog
-from backbone.eventlog.embedded.consumer import EmbeddedConsumer, beat_forever, new_membership
+from backbone.eventlog.embedded.consumer import (
+    EmbeddedConsumer,
+    beat_forever,
+    members_folder,
+    new_membership,
+)
 from backbone.eventlog.embedded.fences import Fence
+from backbone.eventlog.embedded.liveness import is_alive
 from backbone.eventlog.embedded.reader import EmbeddedReader
 from backbone.eventlog.embedded.storage import Storage
-from backbone.eventlog.topic_state import differences, made
 from schemas.topics import Topic, partition_of
 
 SESSION_TIMEOUT_S = 5.0
@@ -138,19 +143,25 @@ class EmbeddedEventLog:
         found = await self._storage.read(partial(groups.committed_offsets, group=group, partition_ids=ids))
         return {self._catalog.names[id_]: found.get(id_, 0) for id_ in ids}
 
-    async def topics(self) -> Mapping[str, TopicState]:
+    async def members(self, group: str) -> int:
         """See EventLog."""
-        return await self._catalog.states()
+        folder = members_folder(self._storage.path)
+        joined = await self._storage.read(partial(groups.members, group=group))
+        return sum(is_alive(folder, member_id, self._session_timeout_s) for member_id in joined)
 
-    async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
+    async def topics(self, *, sizes: bool = False) -> Mapping[str, TopicState]:
         """See EventLog."""
-        new = await self._storage.write(
-            lambda connection: [t for t in topics if self._catalog.make(connection, t, partitions)]
-        )
-        lines = [made(topic, partitions, 1) for topic in new]
-        existing = await self.topics()
+        return await self._catalog.states(sizes=sizes)
+
+    async def apply_topics(
+        self, topics: Sequence[Topic], partitions: int, *, dry_run: bool = False
+    ) -> list[str]:
+        """See EventLog."""
+        apply = partial(self._catalog.apply, topics=topics, partitions=partitions, dry_run=dry_run)
+        if dry_run:
+            return await self._storage.read(apply)
+        lines = await self._storage.write(apply)
         for topic in topics:
-            lines.extend(differences(topic, existing[topic.name], partitions))
             await self.compact(topic)
         return lines
 

@@ -110,6 +110,11 @@ def committed_offsets(
     return dict(rows.fetchall())
 
 
+def members(connection: sqlite3.Connection, group: str) -> list[str]:
+    """Return the ids of the members that have joined; some may be dead by now."""
+    return list(_members(connection, group))
+
+
 def _members(connection: sqlite3.Connection, group: str) -> dict[str, list[str]]:
     rows = connection.execute(
         "SELECT member_id, topics FROM members WHERE group_name = ? ORDER BY member_id", (group,)

@@ -98,6 +98,16 @@ def bounds(connection: sqlite3.Connection, partition_ids: Sequence[int]) -> dict
     return {id_: Bounds(earliest, next_offset) for id_, earliest, next_offset in rows}
 
 
+def size_bytes(connection: sqlite3.Connection, id_: int) -> int:
+    """Return the bytes of a partition's records: keys, values and headers."""
+    (size,) = connection.execute(
+        "SELECT coalesce(sum(coalesce(length(CAST(key AS BLOB)), 0) + coalesce(length(value), 0)"
+        " + coalesce(length(headers), 0)), 0) FROM records WHERE number >= ? AND number < ?",
+        (id_ << OFFSET_BITS, (id_ + 1) << OFFSET_BITS),
+    ).fetchone()
+    return int(size)
+
+
 def compact(connection: sqlite3.Connection, id_: int, now_ms: int) -> int:
     """Keep the last record of each key, tombstones past the replay horizon excepted; return how many went."""
     span = (id_ << OFFSET_BITS, (id_ + 1) << OFFSET_BITS)

@@ -14,7 +14,7 @@ from backbone.eventlog.kafka.producer import KafkaProducer
 from backbone.eventlog.kafka.reader import KafkaReader
 from backbone.eventlog.kafka.records import Names
 from backbone.eventlog.kafka.topics import Administrator
-from backbone.eventlog.topic_state import differences, require
+from backbone.eventlog.topic_state import require
 from backbone.settings import KafkaSecurity
 from schemas.topics import Topic
 
@@ -51,7 +51,7 @@ class KafkaEventLog:
         self, group: str, topics: Sequence[Topic], instance: str | None = None
     ) -> KafkaConsumer:
         """See EventLog."""
-        require(await self.topics(), topics)
+        require(await self._administrator.partitions(), topics, self.full_name)
         consumer = KafkaConsumer(
             self._cluster, self._names, group, [topic.name for topic in topics], instance, self._open.discard
         )
@@ -75,18 +75,19 @@ class KafkaEventLog:
         """See EventLog."""
         return await self._administrator.committed(group, await self._places(topics))
 
-    async def topics(self) -> Mapping[str, TopicState]:
+    async def members(self, group: str) -> int:
         """See EventLog."""
-        return await self._administrator.states()
+        return await self._administrator.members(group)
 
-    async def apply_topics(self, topics: Sequence[Topic], partitions: int) -> list[str]:
-        """See EventLog; an existing topic is described, never changed."""
-        existing = await self.topics()
-        lines = await self._administrator.make([t for t in topics if t.name not in existing], partitions)
-        for topic in topics:
-            if topic.name in existing:
-                lines.extend(differences(topic, existing[topic.name], partitions))
-        return lines
+    async def topics(self, *, sizes: bool = False) -> Mapping[str, TopicState]:
+        """See EventLog; records in transactions that are still open lie past the end."""
+        return await self._administrator.states(sizes=sizes)
+
+    async def apply_topics(
+        self, topics: Sequence[Topic], partitions: int, *, dry_run: bool = False
+    ) -> list[str]:
+        """See EventLog; settings that the contract does not name stay as they are."""
+        return await self._administrator.apply(topics, partitions, dry_run=dry_run)
 
     async def drop_topics(self) -> None:
         """See EventLog."""
@@ -101,10 +102,8 @@ class KafkaEventLog:
             await client.close()
 
     async def _places(self, topics: Sequence[Topic]) -> list[TopicPartition]:
-        existing = await self.topics()
-        require(existing, topics)
+        existing = await self._administrator.partitions()
+        require(existing, topics, self.full_name)
         return [
-            TopicPartition(topic.name, number)
-            for topic in topics
-            for number in range(existing[topic.name].partitions)
+            TopicPartition(topic.name, number) for topic in topics for number in range(existing[topic.name])
         ]

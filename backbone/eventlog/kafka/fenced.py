@@ -159,6 +159,6 @@ class FencedProducer:
         if topic not in self._known:
             # Asking for one topic by name would make it, where the brokers allow that.
             if not await self._client.exists(full_name):
-                raise Unavailable(DEPENDENCY, missing_message([topic]))
+                raise Unavailable(DEPENDENCY, missing_message([full_name]))
             self._known.add(topic)
         return await self._client.partitions(full_name)

@@ -119,7 +119,7 @@ class KafkaProducer:
             # Asking for one topic by name would make it, where the brokers allow that.
             metadata = await driver.client.fetch_all_metadata()
             if full_name not in metadata.topics():
-                raise Unavailable(DEPENDENCY, missing_message([topic]))
+                raise Unavailable(DEPENDENCY, missing_message([full_name]))
             self._known.add(topic)
         return len(await driver.partitions_for(full_name))
 

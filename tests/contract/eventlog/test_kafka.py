@@ -96,19 +96,6 @@ async def test_a_read_that_fails_takes_its_records_again(
     assert sorted(map(int, texts(await read_to_end(reader)))) == list(range(30))
 
 
-async def test_tombstones_that_go_too_early_are_reported(site: LogSite) -> None:
-    """A compacted topic whose tombstones do not stay for the replay horizon is named, and left as it is."""
-    log = site.open()
-    await log.apply_topics([MESSAGES_STATE], 1)
-    assert await log.apply_topics([MESSAGES_STATE], 1) == []
-    await configure(
-        site.settings, MESSAGES_STATE, {"cleanup.policy": "compact", "delete.retention.ms": "86400000"}
-    )
-    assert await log.apply_topics([MESSAGES_STATE], 1) == [
-        "messages.state: keeps tombstones for 1 days, wanted 7 days; left as it is"
-    ]
-
-
 @pytest.mark.parametrize("question", QUESTIONS)
 async def test_a_wrong_address_is_one_line_soon(question: str, caplog: pytest.LogCaptureFixture) -> None:
     """Unavailable within seconds, in one line with the address; nothing of the client is left open."""
