@@ -27,6 +27,11 @@ class Fold:
         self.digests = Digests()
         self._newest: dict[str, tuple[int, int, bool]] = {}
 
+    def holds_undeleted(self, message_id: str) -> bool:
+        """Say whether the newest version read so far of the message is not its deletion."""
+        known = self._newest.get(message_id)
+        return known is not None and not known[2]
+
     def take(self, indexed: IndexedDocument) -> Taken:
         """Fold one document in."""
         message_id, document = indexed

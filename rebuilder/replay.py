@@ -41,8 +41,17 @@ class Replay:
         self.applied = 0
         self.problems: list[Problem] = []
         self.problem_count = 0
+        self._tombstones: set[str] = set()
         self._put = put
         self._progress = progress
+
+    @property
+    def outlived(self) -> int:
+        """How many messages the fold holds undeleted of which a tombstone was read.
+
+        The log was compacted between the two, and took their deletions away before they were read.
+        """
+        return sum(map(self.fold.holds_undeleted, self._tombstones))
 
     async def read_to(self, reader: Reader, ends: Offsets, step: str) -> None:
         """Read until the reader's positions have reached `ends`. Raises Unavailable."""
@@ -80,6 +89,8 @@ class Replay:
         of_state = record.topic == MESSAGES_STATE.name
         if of_state and record.value is None:
             # A tombstone: the message was deleted longer ago than anything is replayed.
+            if record.key is not None and self.fold.holds_undeleted(record.key):
+                self._tombstones.add(record.key)
             return None
         value = record.value or b""
         try:

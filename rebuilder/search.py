@@ -183,6 +183,10 @@ class _Rebuild:
     def _check_problems(self) -> None:
         if self._replay.problem_count:
             raise NotProven(f"records that cannot be read or applied: {self._replay.problem_count:,}")
+        if outlived := self._replay.outlived:
+            raise NotProven(
+                f"the log lost deletions to compaction while it was read: {outlived:,}; rebuild again"
+            )
 
     async def _scan(self, index: str) -> Digests:
         self._progress.step(f"check {index}", self._replay.fold.digests.messages)

@@ -78,3 +78,33 @@ async def test_a_dry_run_changes_nothing(platform: Platform) -> None:
     assert differs.differing_channels == ("새 채널",)
     assert await platform.search.indices() == before
     assert await platform.documents() == live
+
+
+async def test_a_deletion_that_compaction_took_away_is_not_overlooked(platform: Platform) -> None:
+    """Given a message's text read before a compaction and its tombstone after it, state alone is refused.
+
+    The events know of the deletion: read with them, the same log gives the right index.
+    """
+    talk = Talk()
+    post = talk.post("gone", message_id="msg_1")
+    gone, other = talk.delete("msg_1"), talk.post("stays", message_id="msg_2")
+    tombstone = NewRecord("messages.state", "msg_1", post.payload.channel_id, None)
+    await platform.append(*records_of(post), records_of(gone)[0], tombstone, *records_of(other))
+    report = await rebuild(platform, "state")
+    assert (report.outcome, report.exit_code) == ("refused", 1)
+    assert report.reason == "the log lost deletions to compaction while it was read: 1; rebuild again"
+    assert (await rebuild(platform)).outcome == "swapped"
+    assert {id_: document.deleted for id_, document in (await platform.documents()).items()} == {
+        "msg_1": True,
+        "msg_2": False,
+    }
+
+
+async def test_a_rebuild_from_state_leaves_out_what_got_its_tombstone(platform: Platform) -> None:
+    """A message that is only a tombstone by now is in no new index, and nothing is missing for that."""
+    talk = Talk()
+    stays = talk.post("stays", message_id="msg_2")
+    await platform.append(NewRecord("messages.state", "msg_1", "c", None), *records_of(stays))
+    report = await rebuild(platform, "state", told=1)
+    assert report.outcome == "swapped"
+    assert list(await platform.documents()) == ["msg_2"]
