@@ -8,6 +8,7 @@ import click
 from backbone.errors import SetupError
 from backbone.wiring import open_ports
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
+from schemas.topics import TOPICS_OF_GROUP
 
 _data = click.option(
     "--data",
@@ -128,35 +129,38 @@ def topics() -> None:
 
 
 @topics.command("apply")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @_data
-def topics_apply(data: Path | None) -> None:
-    """Make the topics that are missing, and say what differs."""
-    from schemas.topics import ALL_TOPICS  # noqa: PLC0415
+def topics_apply(dry_run: bool, data: Path | None) -> None:
+    """Make the topics that are missing, alter those that are kept otherwise than they should be."""
+    from maeari.topics import apply  # noqa: PLC0415
 
     settings = settings_or_exit(data)
-
-    async def work() -> None:
-        async with open_ports(settings) as ports:
-            lines = await ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
-        for line in lines or ["nothing to do"]:
-            click.echo(line)
-
-    run_work(settings, work)
+    run_work(settings, lambda: apply(settings, dry_run))
 
 
 @topics.command("show")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
 @_data
-def topics_show(data: Path | None) -> None:
-    """Print the topics with their partitions and offsets."""
+def topics_show(as_json: bool, data: Path | None) -> None:
+    """Print the topics with their partitions, sizes and offsets."""
+    from maeari.topics import show  # noqa: PLC0415
+
     settings = settings_or_exit(data)
+    run_work(settings, lambda: show(settings, as_json))
 
-    async def work() -> None:
-        async with open_ports(settings) as ports:
-            for name, topic in sorted((await ports.eventlog.topics()).items()):
-                offsets = " ".join(f"{a}-{b}" for a, b in zip(topic.earliest, topic.end, strict=True))
-                click.echo(f"{ports.eventlog.full_name(name):<32} {topic.cleanup:<8} {offsets}")
 
-    run_work(settings, work)
+@main.command()
+@click.option("--group", type=click.Choice(list(TOPICS_OF_GROUP)), help="This group only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables: a line each time.")
+@click.option("--watch", is_flag=True, help="Go on every 2 s until interrupted.")
+@_data
+def lag(group: str | None, as_json: bool, watch: bool, data: Path | None) -> None:
+    """Print how far the consumer groups are behind, and how fast they read."""
+    from maeari.lag import run  # noqa: PLC0415
+
+    settings = settings_or_exit(data)
+    run_work(settings, lambda: run(settings, group, as_json, watch))
 
 
 @main.group()

@@ -56,6 +56,9 @@ GROUP_INDEXER = "search-indexer"
 GROUP_NOTIFIER = "notification-service"
 GROUP_REBUILDER = "state-rebuilder"
 
+# What the groups that commit read.
+TOPICS_OF_GROUP = {GROUP_INDEXER: MESSAGE_TOPICS, GROUP_NOTIFIER: STREAM_TOPICS}
+
 TOPIC_OF_EVENT = {
     "message.created": MESSAGES_CREATED,
     "message.updated": MESSAGES_UPDATED,
