@@ -13,7 +13,6 @@ from backbone.wiring import open_ports
 from maeari.columns import aligned, counted, sized
 from schemas.topics import ALL_TOPICS
 
-
 _HEAD = ("partition", "leader", "replicas", "in sync", "size", "earliest", "end", "records")
 
 

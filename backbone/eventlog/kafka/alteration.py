@@ -100,7 +100,8 @@ class Alteration:
                 await self._reassign(assignments)
             copied = await self._copied(assignments)
         lines = []
-        for name in dict.fromkeys(name for name, _ in assignments):
+        reassigned = {name for name, _ in assignments}
+        for name in filter(reassigned.__contains__, self._topics):
             before = min(len(place.replicas) for place in view.topics[name])
             line = changed(name, "replication", str(before), str(REPLICATION), dry_run=self._dry_run)
             lines.append(line if copied else f"{line}; the brokers are still copying")
