@@ -1,24 +1,25 @@
 """The indexer's work: message events from the log into the search index, in bulk.
 
 Guarantees: offsets are committed after the index took the batch; of a message only the newest version
-of a batch is sent, and the index keeps the newest of all; a record that cannot be read or indexed is
-refused, with its reason, and keeps no other from being applied.
+of a batch is sent, and the index keeps the newest of all; an event that cannot be indexed is refused,
+with its reason.
 """
 
 import asyncio
 from collections.abc import Sequence
 
-import msgspec
 import structlog
 
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Record
-from backbone.eventlog.consumer import ConsumingLoop, Refusal
+from backbone.eventlog.applying import Refusal, Taken
+from backbone.eventlog.consumer import ConsumingLoop
+from backbone.eventlog.events import read_message_event
 from backbone.health import Health, keep_asking
 from backbone.search import DEPENDENCY, SearchIndex
 from indexer.projection import document_of_event
 from schemas.documents import IndexedDocument
-from schemas.events import decode_message_event
+from schemas.events import MessagesEvent
 from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
 
 TOPICS = MESSAGE_TOPICS
@@ -30,24 +31,22 @@ Versions = list[tuple[Record, IndexedDocument]]
 class Indexer:
     """One member of the group `search-indexer`."""
 
-    def __init__(self, eventlog: EventLog, search: SearchIndex, health: Health) -> None:
+    def __init__(
+        self, eventlog: EventLog, search: SearchIndex, health: Health, instance: str | None = None
+    ) -> None:
         self._search = search
         self._health = health
-        self._loop = ConsumingLoop(eventlog, GROUP_INDEXER, TOPICS, self.handle, health)
+        self._loop = ConsumingLoop(
+            eventlog, GROUP_INDEXER, TOPICS, read_message_event, self.handle, health, instance=instance
+        )
 
-    async def handle(self, records: Sequence[Record]) -> Sequence[Refusal]:
-        """Apply a batch of records; return those that can never be. Raises Unavailable."""
-        refusals: list[Refusal] = []
+    async def handle(self, batch: Sequence[Taken[MessagesEvent]]) -> Sequence[Refusal]:
+        """Apply a batch of events; return those that can never be. Raises Unavailable."""
         messages: dict[str, Versions] = {}
-        for record in records:
-            try:
-                indexed = document_of_event(decode_message_event(record.value or b""))
-            except msgspec.DecodeError as error:
-                refusals.append(Refusal(record, f"not an event of a message: {error}"))
-            else:
-                messages.setdefault(indexed.message_id, []).append((record, indexed))
-        refusals += await self._put_newest(messages)
-        return refusals
+        for record, event in batch:
+            indexed = document_of_event(event)
+            messages.setdefault(indexed.message_id, []).append((record, indexed))
+        return await self._put_newest(messages)
 
     async def step(self) -> int:
         """Take one batch from the log to the index; return how many records it had."""
@@ -92,9 +91,11 @@ async def warn_of_an_empty_index(eventlog: EventLog, search: SearchIndex) -> Non
     log.warning("search_index_is_empty", remedy="maeari rebuild search")
 
 
-async def serve(eventlog: EventLog, search: SearchIndex, health: Health, stop: asyncio.Event) -> None:
+async def serve(
+    eventlog: EventLog, search: SearchIndex, health: Health, stop: asyncio.Event, instance: str | None = None
+) -> None:
     """Index until `stop` is set; the topics, the index and its alias exist already."""
-    indexer = Indexer(eventlog, search, health)
+    indexer = Indexer(eventlog, search, health, instance)
     try:
         await warn_of_an_empty_index(eventlog, search)
         async with asyncio.TaskGroup() as tasks:

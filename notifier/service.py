@@ -1,20 +1,18 @@
 """The notifier's work: events from the log into inboxes, and a hint to the sessions of this node.
 
-Guarantees: offsets are committed after the inbox was; a record that cannot be read is refused, with
-its reason, and keeps no other from being applied.
+Guarantees: offsets are committed after the inbox was.
 """
 
 import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
 
-import msgspec
-
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backbone.errors import Poison
-from backbone.eventlog import EventLog, Record
-from backbone.eventlog.consumer import ConsumingLoop, Refusal
+from backbone.eventlog import EventLog
+from backbone.eventlog.applying import Refusal, Taken
+from backbone.eventlog.consumer import ConsumingLoop
+from backbone.eventlog.events import read_stream_event
 from backbone.health import Health, keep_asking
 from backbone.mailbox import Mailbox
 from backbone.outbox_watch import OutboxWatch, keep_looking
@@ -25,12 +23,10 @@ from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.sockets import SocketServer
 from notifier.tail import Tail
-from schemas.events import MessageDeleted, MessagesEvent, decode_message_event
-from schemas.messages import ID_MAX_CHARACTERS
+from schemas.events import MessagesEvent, StreamEvent
 from schemas.topics import CHANNELS_CHANGED, GROUP_NOTIFIER, MESSAGE_TOPICS
 
 TOPICS = (*MESSAGE_TOPICS, CHANNELS_CHANGED)
-_SEQUENCE_MAX = 2**63 - 1
 
 
 class Notifier:
@@ -44,32 +40,27 @@ class Notifier:
         health: Health,
         hub: Hub,
         stored: Callable[[Collection[str]], None] = lambda _users: None,
+        instance: str | None = None,
     ) -> None:
         """`stored` is told of which users there are new rows in the outbox."""
         self._inbox = Inbox(database, clock)
         self._hub = hub
         self._health = health
         self._stored = stored
-        self._loop = ConsumingLoop(eventlog, GROUP_NOTIFIER, TOPICS, self.handle, health)
+        self._loop = ConsumingLoop(
+            eventlog, GROUP_NOTIFIER, TOPICS, read_stream_event, self.handle, health, instance=instance
+        )
 
-    async def handle(self, records: Sequence[Record]) -> Sequence[Refusal]:
-        """Apply a batch of records; return those that can never be. Raises Unavailable."""
-        events: list[MessagesEvent] = []
-        refusals: list[Refusal] = []
-        for record in records:
-            # Membership is read from the database: what a channel's own events say is there already.
-            if record.topic == CHANNELS_CHANGED.name:
-                continue
-            try:
-                events.append(read_event(record))
-            except Poison as poison:
-                refusals.append(Refusal(record, str(poison)))
+    async def handle(self, batch: Sequence[Taken[StreamEvent]]) -> Sequence[Refusal]:
+        """Apply a batch of events. Raises Unavailable."""
+        # Membership is read from the database: what a channel's own events say is there already.
+        events = [event for _, event in batch if isinstance(event, MessagesEvent)]
         if events:
             grown = await self._inbox.apply(events)
             self._health.up("database")
             self._hub.wake(grown)
             self._stored(grown)
-        return refusals
+        return ()
 
     async def step(self) -> int:
         """Take one batch from the log to the inboxes; return how many records it had."""
@@ -82,28 +73,6 @@ class Notifier:
     async def close(self) -> None:
         """Leave the group."""
         await self._loop.close()
-
-
-def read_event(record: Record) -> MessagesEvent:
-    """Return the event of a record. Raises Poison when it is none, or one that no database takes."""
-    if record.value is None:
-        raise Poison("the record has no value")
-    try:
-        event = decode_message_event(record.value)
-    except msgspec.DecodeError as error:
-        raise Poison(f"not an event of a message: {error}") from error
-    ids = [event.payload.message_id, event.payload.channel_id, event.payload.author_id]
-    texts = [event.event_id]
-    if not isinstance(event, MessageDeleted):
-        ids += event.payload.mentions
-        texts.append(event.payload.content)
-    if any("\0" in text for text in ids + texts):
-        raise Poison("a text of the event holds NUL")
-    if any(len(text) > ID_MAX_CHARACTERS for text in ids):
-        raise Poison(f"an id of the event has more than {ID_MAX_CHARACTERS} characters")
-    if event.sequence > _SEQUENCE_MAX:
-        raise Poison(f"the sequence {event.sequence} is beyond 63 bits")
-    return event
 
 
 async def serve(

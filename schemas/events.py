@@ -9,12 +9,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from schemas.channels import Channel, Membership
-from schemas.codec import decode_with
 from schemas.codec import encode as encode  # noqa: PLC0414 - told on to readers of events
 from schemas.messages import DeletedMessage, Message
 from schemas.notifications import Notification
-
-SCHEMA_VERSION = 1
+from schemas.versions import SCHEMA_VERSION as SCHEMA_VERSION  # noqa: PLC0414 - told on likewise
+from schemas.versions import EventDecoder
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event_type"):
@@ -121,24 +120,24 @@ ChannelsEvent = ChannelCreated | ChannelMemberAdded | ChannelMemberRemoved | Cha
 StreamEvent = MessagesEvent | ChannelsEvent
 AnyEvent = StreamEvent | NotificationSent | NotificationRetracted | UserActivity
 
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-_stream_decoder: msgspec.json.Decoder[StreamEvent] = msgspec.json.Decoder(StreamEvent)
-_messages_decoder: msgspec.json.Decoder[MessagesEvent] = msgspec.json.Decoder(MessagesEvent)
+_any: EventDecoder[AnyEvent] = EventDecoder(AnyEvent)
+_of_streams: EventDecoder[StreamEvent] = EventDecoder(StreamEvent)
+_of_messages: EventDecoder[MessagesEvent] = EventDecoder(MessagesEvent)
 
 
 def decode(data: bytes | str) -> AnyEvent:
     """Read any event. Raises msgspec.DecodeError (or its ValidationError) when it is not one."""
-    return decode_with(_decoder, data)
+    return _any.decode(data)
 
 
 def decode_stream_event(data: bytes | str) -> StreamEvent:
     """Read an event of a channel's stream. Raises msgspec.DecodeError when it is not one."""
-    return decode_with(_stream_decoder, data)
+    return _of_streams.decode(data)
 
 
 def decode_message_event(data: bytes | str) -> MessagesEvent:
     """Read an event of a message. Raises msgspec.DecodeError when it is not one."""
-    return decode_with(_messages_decoder, data)
+    return _of_messages.decode(data)
 
 
 def event_type(event: Event) -> str:

@@ -1,102 +1,101 @@
-"""The one consuming loop: poll, apply, park what is refused, then commit.
+"""The one consuming loop: poll, apply, park what cannot be applied, then commit.
 
 Guarantees: an offset is committed only after the effect of its record, so a record is handled at
-least once; a dependency that is down, or a handler that fails, stops progress and loses nothing:
-the batch is read again after a pause, and the probes tell (a handler's defect under the group's name).
-A refused record is parked in the dead letters before its offset is committed; later records of the same
-key go on.
+least once; a dependency that is down, or a handler that fails, stops progress and loses nothing: the
+partitions of the batch are read again after a pause, and the probes tell (a handler's defect under the
+group's name), while other partitions go on. A record that can never be applied stops its ordering key:
+it and every later one of that key are parked in the dead letters, in order, before their offsets are
+committed. What people ask of the parked records is done between batches.
 """
 
 import asyncio
-import random
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import structlog
 from prometheus_client import Counter
 
 from backbone.errors import Busy, SetupError, Unavailable
-from backbone.eventlog import DEPENDENCY, Consumer, EventLog, Producer, Record, TopicPartition
-from backbone.eventlog.dead_letters import dead_letter
+from backbone.eventlog import (
+    DEPENDENCY,
+    Assignment,
+    Consumer,
+    EventLog,
+    Fenced,
+    Record,
+    TopicPartition,
+    metrics,
+)
+from backbone.eventlog.applying import BEHIND, Applier, Handler, Read
+from backbone.eventlog.batches import BATCH_LIMITS, BatchLimits, collect, lots
+from backbone.eventlog.parking import Parking
+from backbone.eventlog.parking.letters import Parked
+from backbone.eventlog.parking.requests import Clerk
+from backbone.eventlog.patience import Patience, pause_s
 from backbone.health import Health
 from backbone.waiting import stopped_within, until_stopped
 from schemas.topics import Topic
 
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 10.0
 STOP_GRACE_S = 2.0
+# How often requests about parked records are looked for, and the gauges are set.
+LOOK_EVERY_S = 0.5
+TELL_EVERY_S = 2.0
 
+E = TypeVar("E")
 log = structlog.get_logger()
 
-_LABELS = ("group", "topic")
-_consumed = Counter("maeari_consumer_records", "Records handled and committed.", _LABELS)
-_retried = Counter("maeari_consumer_retries", "Batches with records of the topic that failed.", _LABELS)
-_parked = Counter("maeari_consumer_parked", "Records parked in the dead letters.", _LABELS)
 
-
-class Refusal(NamedTuple):
-    """A record that can never be applied, and why."""
-
-    record: Record
-    reason: str
-
-
-Handler = Callable[[Sequence[Record]], Awaitable[Sequence[Refusal]]]
-"""Applies a batch and returns the records that it refuses for good; any error means: not done, try again."""
-
-
-class ConsumingLoop:
-    """One member of a group that hands its records to a handler, batch by batch."""
+class ConsumingLoop(Generic[E]):
+    """One member of a group that hands its events to a handler, batch by batch."""
 
     def __init__(
         self,
         eventlog: EventLog,
         group: str,
         topics: Sequence[Topic],
-        handle: Handler,
+        read: Read[E],
+        handle: Handler[E],
         health: Health,
         *,
-        max_records: int = 500,
-        poll_timeout_s: float = 0.2,
+        limits: BatchLimits = BATCH_LIMITS,
+        instance: str | None = None,
     ) -> None:
+        """`instance` is a name that the member keeps over restarts, see EventLog.consumer."""
         self._eventlog = eventlog
         self._group = group
         self._topics = tuple(topics)
-        self._handle = handle
         self._health = health
-        self._max_records = max_records
-        self._poll_timeout_s = poll_timeout_s
+        self._limits = limits
+        self._instance = instance
+        self._parking = Parking(eventlog, group, self._topics)
+        self._applier = Applier(self._topics, read, handle, self._parking)
+        self._clerk = Clerk(eventlog, self._parking, self._applier.apply_after_all)
         self._consumer: Consumer | None = None
-        self._producer: Producer | None = None
+        self._patience = Patience()
+        self._held: frozenset[TopicPartition] = frozenset()
+        self._look_at_s = 0.0
+        self._tell_at_s = 0.0
         self._failures = 0
-        self._batch_failed = False
-        self._troubled: set[str] = set()
+        self._unattended = 0
+        self._down: set[str] = set()
+
+    @property
+    def parked(self) -> int:
+        """How many records are parked in the partitions that this member holds."""
+        return self._parking.letters
 
     async def step(self) -> int:
         """Read and apply one batch; return its number of records.
 
-        Raises Unavailable, or whatever the handler raised: nothing is committed then, and the next
-        step reads the batch again. Raises SetupError when a topic is missing.
+        Raises Unavailable, or whatever the handler raised: nothing of the partitions that failed is
+        committed then, and they are read again. Raises SetupError when a topic is missing.
         """
-        consumer = await self._member()
-        records = await consumer.poll(self._max_records, self._poll_timeout_s)
-        if not records:
-            if self._batch_failed:
-                # With nothing before it, the failed batch is another member's by now.
-                self._batch_failed = any((await consumer.lag()).values())
-            return 0
-        self._batch_failed = True
-        try:
-            await self._park(await self._handle(records))
-            await consumer.commit(_positions_after(records))
-            self._batch_failed = False
-        finally:
-            if self._batch_failed:
-                self._count(_retried, {record.topic: 1 for record in records})
-                await consumer.rewind(_positions_before(records))
-        self._count(_consumed, Tally(record.topic for record in records))
-        return len(records)
+        done = await self._step()
+        if done.errors:
+            raise done.errors[0]
+        return done.records
 
     async def run(self, stop: asyncio.Event) -> None:
         """Step until `stop` is set; a step under way then gets a few seconds to finish.
@@ -104,80 +103,188 @@ class ConsumingLoop:
         Raises SetupError; every other trouble is noted, and tried again after a growing pause.
         """
         while not stop.is_set():
-            pause_s = await until_stopped(self._attempt(), stop, STOP_GRACE_S)
-            if pause_s:
-                await stopped_within(stop, pause_s)
+            wait_s = await until_stopped(self._attempt(), stop, STOP_GRACE_S)
+            if wait_s:
+                await stopped_within(stop, wait_s)
 
     async def close(self) -> None:
         """Leave the group."""
+        metrics.forget_progress(self._group, self._held)
+        self._held = frozenset()
         consumer, self._consumer = self._consumer, None
-        producer, self._producer = self._producer, None
-        if consumer is not None:
-            await consumer.close()
-        if producer is not None:
-            await producer.close()
+        try:
+            await self._parking.close()
+        finally:
+            if consumer is not None:
+                await consumer.close()
 
     async def _attempt(self) -> float:
         """Make one step and note how it went; return the pause before the next, in seconds."""
         try:
-            records = await self.step()
-        except Unavailable as error:
-            log.warning("consumer_waits", group=self._group, dependency=error.dependency, detail=error.detail)
-            if not isinstance(error, Busy):
-                self._down(error.dependency, error.detail)
+            done = await self._step()
         except SetupError:
             raise
-        except Exception as error:
-            # A defect of the handler must not end the process's work for good, nor skip the batch.
-            log.exception("consumer_failed", group=self._group, error=type(error).__name__)
-            self._down(self._group, f"stands still: {type(error).__name__}")
-        else:
-            self._recovered(records)
-            return 0.0
-        self._failures += 1
-        return _pause_s(self._failures)
-
-    def _down(self, dependency: str, detail: str) -> None:
-        self._health.down(dependency, detail)
-        self._troubled.add(dependency)
-
-    def _recovered(self, records: int) -> None:
-        """Note what is known to work: an empty poll after a failed batch only says that the log answers."""
-        self._health.up(DEPENDENCY)
-        if records or not self._batch_failed:
-            for dependency in self._troubled:
+        except Exception as error:  # noqa: BLE001 - no defect must end the process's work for good
+            self._note(error)
+            if isinstance(error, Fenced):
+                # Another member holds what this one took for its own: it has yet to hear of that.
+                await self.close()
+            self._failures += 1
+            return pause_s(self._failures)
+        self._failures = 0
+        for each in done.errors:
+            self._note(each)
+        if not done.errors and not self._patience.troubled:
+            for dependency in {DEPENDENCY, *self._down}:
                 self._health.up(dependency)
-            self._troubled.clear()
-            self._failures = 0
+            self._down.clear()
+        elif DEPENDENCY not in self._down:
+            self._health.up(DEPENDENCY)
+        return 0.0
 
-    async def _member(self) -> Consumer:
+    async def _step(self) -> "_Done":
+        """Read a batch, take over what the assignment brings, apply. Raises Unavailable before any effect."""
+        now_s = asyncio.get_running_loop().time
         if self._consumer is None:
-            self._consumer = await self._eventlog.consumer(self._group, self._topics)
-        return self._consumer
+            self._consumer = await self._eventlog.consumer(self._group, self._topics, self._instance)
+        consumer = self._consumer
+        consumer.pause(self._patience.waiting(now_s()))
+        records = await collect(consumer, self._limits)
+        try:
+            await self._own(consumer.assignment)
+            errors = await self._attend()
+        except BaseException:
+            await consumer.rewind(_positions_before(records))
+            raise
+        for lot in lots(records, self._patience.troubled, self._limits):
+            error = await self._apply(consumer, lot)
+            if error is not None:
+                errors.append(error)
+        await self._tell(consumer)
+        return _Done(len(records), errors)
 
-    async def _park(self, refusals: Sequence[Refusal]) -> None:
-        if not refusals:
-            return
-        if self._producer is None:
-            self._producer = await self._eventlog.producer()
-        full_name = self._eventlog.full_name
-        await self._producer.send(
-            [dead_letter(self._group, full_name(record.topic), record, reason) for record, reason in refusals]
-        )
-        for record, reason in refusals:
-            log.error(
+    async def _own(self, assignment: Assignment) -> None:
+        """Take over what the assignment brings, before anything of it is applied."""
+        if await self._parking.own(assignment):
+            metrics.rebalances.labels(self._group).inc()
+            metrics.forget_progress(self._group, self._held - assignment.places)
+            self._held = assignment.places
+            self._patience.keep_only(self._held)
+            self._show_parked()
+
+    async def _attend(self) -> list[Exception]:
+        """Do what is asked of the parked records; return what kept it from being done now."""
+        now_s = asyncio.get_running_loop().time
+        if now_s() < self._look_at_s:
+            return []
+        try:
+            dealt_with = await self._clerk.attend()
+        except Fenced:
+            raise
+        except Exception as error:  # noqa: BLE001 - what cannot be done now keeps no batch from being applied
+            self._unattended += 1
+            self._look_at_s = now_s() + pause_s(self._unattended)
+            return [error]
+        self._unattended = 0
+        if dealt_with:
+            self._show_parked()
+        else:
+            self._look_at_s = now_s() + LOOK_EVERY_S
+        return []
+
+    async def _apply(self, consumer: Consumer, lot: Sequence[Sequence[Record]]) -> Exception | None:
+        """Apply a lot, batch after batch; return what kept the rest of it from being applied."""
+        now_s = asyncio.get_running_loop().time
+        for index, records in enumerate(lot):
+            began_s = now_s()
+            rest = [record for batch in lot[index:] for record in batch]
+            try:
+                await self._apply_batch(consumer, records)
+            except Fenced:
+                raise
+            except Exception as error:  # noqa: BLE001 - a handler's defect must not end the process's work
+                await consumer.rewind(_positions_before(rest))
+                self._patience.failed({record.topic_partition for record in rest}, _reason(error), now_s())
+                _count(metrics.retried, self._group, dict.fromkeys(_positions_before(records), 1))
+                return error
+            except BaseException:
+                await consumer.rewind(_positions_before(rest))
+                raise
+            self._patience.succeeded(_positions_before(records))
+            metrics.batch_seconds.labels(self._group).observe(now_s() - began_s)
+            _count(metrics.consumed, self._group, Tally(record.topic_partition for record in records))
+        return None
+
+    async def _apply_batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
+        parked = await self._applier.apply(records)
+        if parked:
+            await self._parking.park(parked)
+            self._told_parked(parked)
+        positions = _positions_after(records)
+        await consumer.commit(positions)
+        self._parking.committed(positions)
+
+    def _told_parked(self, parked: Sequence[Parked]) -> None:
+        for record, ordering_key, alone, reason in parked:
+            metrics.parked.labels(self._group, record.topic).inc()
+            # What only waits behind another was told of with that one.
+            tell = log.info if reason == BEHIND else log.error
+            tell(
                 "record_parked",
                 group=self._group,
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
+                source=str(self._parking.source(record)),
+                ordering_key=ordering_key,
+                alone=alone,
                 reason=reason,
             )
-        self._count(_parked, Tally(refusal.record.topic for refusal in refusals))
+        self._show_parked()
 
-    def _count(self, counter: Counter, by_topic: Mapping[str, int]) -> None:
-        for topic, number in by_topic.items():
-            counter.labels(self._group, topic).inc(number)
+    async def _tell(self, consumer: Consumer) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._tell_at_s:
+            self._tell_at_s = now_s + TELL_EVERY_S
+            metrics.show_progress(self._group, await consumer.progress())
+
+    def _show_parked(self) -> None:
+        keys, records = self._parking.keys, self._parking.letters
+        metrics.parked_keys.labels(self._group).set(keys)
+        metrics.parked_records.labels(self._group).set(records)
+        dependency = f"dead letters of {self._group}"
+        if records:
+            self._health.down(
+                dependency, f"{records} records of {keys} keys are parked: see `maeari dead-letters list`"
+            )
+        else:
+            self._health.up(dependency)
+
+    def _note(self, error: Exception) -> None:
+        """Tell of a failure, in the log and to the probes."""
+        if isinstance(error, Unavailable):
+            log.warning("consumer_waits", group=self._group, dependency=error.dependency, detail=error.detail)
+            if not isinstance(error, Busy):
+                self._health.down(error.dependency, error.detail)
+                self._down.add(error.dependency)
+        else:
+            log.error("consumer_failed", group=self._group, error=type(error).__name__, exc_info=error)
+            self._health.down(self._group, f"stands still: {type(error).__name__}")
+            self._down.add(self._group)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a step: its records, and what kept partitions from being applied."""
+
+    records: int
+    errors: Sequence[Exception]
+
+
+def _reason(error: Exception) -> str:
+    return error.dependency if isinstance(error, Unavailable) else type(error).__name__
+
+
+def _count(counter: Counter, group: str, by_place: Mapping[TopicPartition, int]) -> None:
+    for place, number in by_place.items():
+        counter.labels(group, place.topic, str(place.partition)).inc(number)
 
 
 def _positions_before(records: Sequence[Record]) -> dict[TopicPartition, int]:
@@ -186,9 +293,3 @@ def _positions_before(records: Sequence[Record]) -> dict[TopicPartition, int]:
 
 def _positions_after(records: Sequence[Record]) -> dict[TopicPartition, int]:
     return {record.topic_partition: record.offset + 1 for record in records}
-
-
-def _pause_s(failures: int) -> float:
-    """Return a pause that doubles with each failure up to a bound, less up to half of it by chance."""
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))
-    return longest * random.uniform(0.5, 1.0)

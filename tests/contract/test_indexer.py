@@ -10,6 +10,7 @@ import pytest
 
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, NewRecord, Record
+from backbone.eventlog.applying import Taken
 from backbone.health import Health
 from backbone.search import IndexedDocument, Rights, SearchIndex, SearchQuery
 from backbone.settings import Settings
@@ -142,14 +143,15 @@ async def test_order_and_repetition_do_not_matter(stage: Stage, seed: int) -> No
 
 
 async def test_an_unreadable_record_is_parked_and_its_neighbours_are_indexed(stage: Stage) -> None:
-    """Given garbage, another kind of event, a tombstone and an impossible date, the rest is applied."""
+    """Given garbage, another kind of event and an impossible date, its channel waits and others go on."""
     talk = Talk("c")
-    before, broken, after = talk.post("앞"), talk.post("부서진"), talk.post("뒤")
+    before, broken, behind = talk.post("앞"), talk.post("부서진"), talk.post("뒤")
+    after = Talk("d").post("다른 채널")
     await stage.tell([before])
     impossible = encode(broken).replace(broken.payload.created_at.encode(), b"2026-02-31T00:00:00.000Z")
     activity = b'{"event_type":"user.activity","event_id":"e","timestamp":1,"payload":{}}'
     await stage.append(MESSAGES_CREATED, b"\xff\x00 garbage", activity, None, impossible)
-    await stage.tell([after])
+    await stage.tell([behind, after])
     assert await stage.caught_up() == _folded([before, after])
     parked = await read_all(stage.log, DEAD_LETTERS)
     assert len(parked) == 4
@@ -199,6 +201,6 @@ async def test_a_batch_sends_each_message_once(stage: Stage, monkeypatch: pytest
         return await put(documents, index)
 
     monkeypatch.setattr(stage.search, "put", counted)
-    records = [_as_read(event) for event in (gone, edits[2], posted, edits[0], edits[1])]
-    assert await stage.indexer.handle(records) == []
+    batch = [Taken(_as_read(event), event) for event in (gone, edits[2], posted, edits[0], edits[1])]
+    assert await stage.indexer.handle(batch) == []
     assert sent == [[gone.payload.version]]

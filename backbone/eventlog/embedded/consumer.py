@@ -11,7 +11,7 @@ from typing import NamedTuple
 import structlog
 
 from backbone.errors import Unavailable
-from backbone.eventlog import DEPENDENCY, Assignment, TopicPartition
+from backbone.eventlog import DEPENDENCY, Assignment, Progress, TopicPartition
 from backbone.eventlog import Record as LogRecord
 from backbone.eventlog.embedded import groups, liveness, records
 from backbone.eventlog.embedded.groups import Membership, Ownership
@@ -106,11 +106,11 @@ class EmbeddedConsumer:
         """See Consumer."""
         self._positions.update((id_, positions[name]) for id_, name in self._held() if name in positions)
 
-    async def lag(self) -> Mapping[TopicPartition, int]:
+    async def progress(self) -> Mapping[TopicPartition, Progress]:
         """See Consumer."""
         ends = await self._storage.read(partial(records.bounds, partition_ids=list(self._positions)))
         return {
-            self._names[id_]: max(0, ends[id_].next_offset - position)
+            self._names[id_]: Progress(position, ends[id_].next_offset)
             for id_, position in self._positions.items()
         }
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.admin.config_resource import ConfigResourceType
-from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -20,6 +20,7 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.admin import DescribeConfigsRequest
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from backbone.errors import SetupError, Unavailable
@@ -32,6 +33,7 @@ T = TypeVar("T")
 LOOK_EVERY_S = 0.05
 
 _NEXT_AFTER_S = 1.5
+_OF_GROUPS = 0
 
 _SILENT = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 
@@ -136,7 +138,9 @@ class Admin:
         """Ask the group's coordinator, again while that is moving or loading."""
 
         async def asked() -> T:
-            return await ask(await self.client.coordinator_lookup(CoordinationType.GROUP, group))
+            found = await self.ask(FindCoordinatorRequest(group, _OF_GROUPS))
+            check_code(found.error_code, f"coordinator of {group}")
+            return await ask(found.coordinator_id)
 
         return await self.patiently(asked)
 

@@ -15,7 +15,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from backbone.errors import Unavailable
-from backbone.eventlog import DEPENDENCY, Assignment, Record, TopicPartition
+from backbone.eventlog import DEPENDENCY, Assignment, Progress, Record, TopicPartition
 from backbone.eventlog.kafka.connection import (
     ANSWER_TIMEOUT_S,
     FAILOVER_TIMEOUT_S,
@@ -144,14 +144,14 @@ class KafkaConsumer:
                 self._handed_out[place] = offset
         self._no_batch_in_hand.set()
 
-    async def lag(self) -> Mapping[TopicPartition, int]:
+    async def progress(self) -> Mapping[TopicPartition, Progress]:
         """See Consumer."""
         driver = await self.open()
-        async with answering("lag", ANSWER_TIMEOUT_S):
+        async with answering("progress", ANSWER_TIMEOUT_S):
             places = list(driver.assignment())
             ends = await driver.end_offsets(places)
             return {
-                self._names.from_kafka(place): max(0, end - await driver.position(place))
+                self._names.from_kafka(place): Progress(await driver.position(place), end)
                 for place, end in ends.items()
                 if place in driver.assignment()
             }
@@ -250,13 +250,14 @@ class KafkaConsumer:
         if not self._driver.assignment():
             async with answering("metadata", ANSWER_TIMEOUT_S):
                 await self._driver.topics()
-        lag = await self.lag()
+        progress = await self.progress()
         self._checked_s = now_s
-        for place, behind in lag.items():
+        for place, each in progress.items():
             if self._names.to_kafka(place) in self._paused:
                 continue
             known, since_s = before.get(place, (-1, now_s))
-            self._standing[place] = (behind, since_s if 0 < known <= behind else now_s)
+            stands = each.lag > 0 and each.position == known
+            self._standing[place] = (each.position, since_s if stands else now_s)
         stuck = [place for place, (_, since_s) in self._standing.items() if now_s - since_s > STANDSTILL_S]
         if stuck:
             log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))

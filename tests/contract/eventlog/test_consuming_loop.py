@@ -1,9 +1,8 @@
-"""The consuming loop on an embedded log: effect before commit, parking, waiting for what is down."""
+"""The consuming loop on an embedded log: effect before commit, batches, waiting for what is down."""
 
 import asyncio
-import base64
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,43 +10,19 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from backbone.errors import SetupError, Unavailable
-from backbone.eventlog import MAX_RECORD_BYTES, Consumer, EventLog, NewRecord, Record, consumer
-from backbone.eventlog.consumer import ConsumingLoop, Refusal
+from backbone.eventlog import Consumer, EventLog, NewRecord, consumer
+from backbone.eventlog.applying import Refusal
+from backbone.eventlog.batches import BatchLimits
+from backbone.eventlog.consumer import ConsumingLoop
 from backbone.eventlog.embedded import EmbeddedEventLog
+from backbone.eventlog.patience import pause_s
 from backbone.health import Health
 from schemas.topics import CHANNELS_CHANGED, DEAD_LETTERS, MESSAGES_CREATED, partition_of
-from tests.support.eventlog import after, read_to_end, record, texts
+from tests.support.consuming import Effects, Texts, read_text
+from tests.support.eventlog import after, record
 from tests.support.waiting import until
 
 CREATED = MESSAGES_CREATED
-
-
-class Effects:
-    """A handler that remembers what it was given; `then` decides what becomes of each batch."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-        self.then: Callable[[Sequence[Record]], Awaitable[Sequence[Refusal]]] | None = None
-
-    async def __call__(self, records: Sequence[Record]) -> Sequence[Refusal]:
-        self.batches.append(texts(records))
-        return [] if self.then is None else await self.then(records)
-
-    def fail(self, error: Exception) -> None:
-        """Raise this with every batch."""
-
-        async def then(_records: Sequence[Record]) -> Sequence[Refusal]:
-            raise error
-
-        self.then = then
-
-    def refuse(self, *values: str) -> None:
-        """Refuse the records with these values."""
-
-        async def then(records: Sequence[Record]) -> Sequence[Refusal]:
-            return [Refusal(r, "because") for r in records if (r.value or b"").decode() in values]
-
-        self.then = then
 
 
 @pytest.fixture
@@ -69,8 +44,8 @@ def health() -> Health:
 
 
 @pytest.fixture
-async def loop(log: EventLog, effects: Effects, health: Health) -> AsyncIterator[ConsumingLoop]:
-    made = ConsumingLoop(log, "g", [CREATED], effects, health, poll_timeout_s=0.05)
+async def loop(log: EventLog, effects: Effects, health: Health) -> AsyncIterator[ConsumingLoop[str]]:
+    made = ConsumingLoop(log, "g", [CREATED], read_text, effects, health, limits=BatchLimits(poll_s=0.05))
     yield made
     await made.close()
 
@@ -83,17 +58,17 @@ async def committed(log: EventLog) -> int:
     return sum((await log.committed("g", [CREATED])).values())
 
 
-async def parked(log: EventLog) -> list[Record]:
-    return await read_to_end(await log.reader([DEAD_LETTERS]))
-
-
 def counted(metric: str) -> float:
-    return REGISTRY.get_sample_value(metric, {"group": "g", "topic": CREATED.name}) or 0.0
+    labels = {"group": "g", "topic": CREATED.name}
+    return sum(
+        REGISTRY.get_sample_value(metric, {**labels, "partition": str(partition)}) or 0.0
+        for partition in range(3)
+    )
 
 
 class TestStep:
     async def test_a_step_applies_and_commits_a_batch(
-        self, log: EventLog, loop: ConsumingLoop, effects: Effects
+        self, log: EventLog, loop: ConsumingLoop[str], effects: Effects
     ) -> None:
         """The handler gets the records in order, then their offsets are committed."""
         before = counted("maeari_consumer_records_total")
@@ -106,7 +81,7 @@ class TestStep:
 
     @pytest.mark.parametrize("error", [Unavailable("search", "down"), ValueError("a defect")])
     async def test_a_failed_batch_comes_again(
-        self, log: EventLog, loop: ConsumingLoop, effects: Effects, error: Exception
+        self, log: EventLog, loop: ConsumingLoop[str], effects: Effects, error: Exception
     ) -> None:
         """When the handler fails nothing is committed, and the next step reads the same batch."""
         before = counted("maeari_consumer_retries_total")
@@ -114,75 +89,73 @@ class TestStep:
         effects.fail(error)
         for _ in range(2):
             with pytest.raises(type(error)):
-                await loop.step()
+                await steps(loop, 2)
             assert await committed(log) == 0
         effects.then = None
-        assert await loop.step() == 2
+        assert await steps(loop, 2) == 2
         assert effects.batches == [["1", "2"]] * 3
         assert await committed(log) == 2
         assert counted("maeari_consumer_retries_total") == before + 2
 
-    async def test_a_refused_record_is_parked_and_passed(
-        self, log: EventLog, loop: ConsumingLoop, effects: Effects
+    async def test_batches_are_bounded(self, log: EventLog, effects: Effects, health: Health) -> None:
+        """A batch ends with its number of records or with its size, whichever comes first."""
+        limits = BatchLimits(records=3, size_bytes=10, poll_s=0.05)
+        loop = ConsumingLoop(log, "g", [CREATED], read_text, effects, health, limits=limits)
+        await send(log, "1", "2", "3", "4", "55555", "66666", "7", "8888888888888", "9")
+        assert await steps(loop, 9) == 9
+        assert [len(batch) for batch in effects.batches] == [3, 2, 1, 1, 1, 1]
+        await loop.close()
+
+    async def test_a_batch_may_wait_for_company(
+        self, log: EventLog, effects: Effects, health: Health
     ) -> None:
-        """It lies in the dead letters with its place and the reason, in the partition of its own key."""
-        before = counted("maeari_consumer_parked_total")
-        await send(log, "good", "나쁜 것", "good too", key="채널")
-        effects.refuse("나쁜 것")
-        assert await loop.step() == 3
-        assert await committed(log) == 3
-        (letter,) = await parked(log)
-        partition = partition_of("채널", 3)
-        assert (letter.key, letter.partition) == (f"g/{log.full_name(CREATED.name)}/{partition}/1", partition)
-        content = json.loads(letter.value or b"")
-        assert content.pop("timestamp") > 1_700_000_000_000
-        assert content == {
-            "group": "g",
-            "topic": log.full_name(CREATED.name),
-            "partition": partition,
-            "offset": 1,
-            "error": "because",
-            "key": "채널",
-            "value": "나쁜 것",
-            "encoding": "utf-8",
-        }
-        assert counted("maeari_consumer_parked_total") == before + 1
+        """What comes before the first record has its age is applied with it."""
+        limits = BatchLimits(records=3, age_s=5, poll_s=0.05)
+        loop = ConsumingLoop(log, "g", [CREATED], read_text, effects, health, limits=limits)
+        await send(log, "1")
+        step = asyncio.create_task(loop.step())
+        await send(log, "2")
+        await send(log, "3")
+        assert await step == 3
+        assert effects.batches == [["1", "2", "3"]]
+        await loop.close()
 
-    async def test_any_value_can_be_parked(
-        self, log: EventLog, loop: ConsumingLoop, effects: Effects
+    async def test_only_the_partition_that_fails_waits(
+        self, log: EventLog, loop: ConsumingLoop[str], effects: Effects
     ) -> None:
-        """Bytes that are no text come as base64, a tombstone as null, what is too large not at all."""
+        """Given one record that cannot be applied for now, the other partitions are done all the same."""
+        effects.fail_with("down")
+        keys = {partition_of(f"k{n}", 3): f"k{n}" for n in range(20)}
+        for partition, text in enumerate(("fine", "down", "good")):
+            await send(log, text, "more", key=keys[partition])
+        await until(lambda: applied(loop, effects, {"fine", "good"}))
+        assert await committed(log) == 4
+        await send(log, "news", key=keys[0])
+        await until(lambda: applied(loop, effects, {"news"}))
+        effects.then = None
+        await until(lambda: applied(loop, effects, {"down"}))
+        assert sorted(effects.applied) == sorted(["fine", "down", "good", "news", "more", "more", "more"])
+        assert await committed(log) == 7
 
-        async def refuse_all(records: Sequence[Record]) -> Sequence[Refusal]:
-            return [Refusal(r, "no\n" * 5_000) for r in records]
-
-        effects.then = refuse_all
-        values = (b"\xff\xfe", None, b"\x00" * (MAX_RECORD_BYTES - 1))
-        await (await log.producer()).send([NewRecord(CREATED.name, "k", "k", value) for value in values])
-        assert await steps(loop, 3) == 3
-        letters = [json.loads(r.value or b"") for r in await parked(log)]
-        assert [(letter["value"], letter["encoding"]) for letter in letters] == [
-            (base64.b64encode(b"\xff\xfe").decode(), "base64"),
-            (None, "utf-8"),
-            (None, "omitted"),
-        ]
-
-    async def test_what_cannot_be_parked_is_not_committed(
-        self, tmp_path: Path, effects: Effects, health: Health
+    async def test_a_tombstone_says_nothing(
+        self, log: EventLog, loop: ConsumingLoop[str], effects: Effects
     ) -> None:
-        """When the dead letters cannot be written the batch is not done."""
-        log = EmbeddedEventLog(tmp_path / "other.sqlite3", "platform")
-        await log.apply_topics([CREATED], 3)
-        loop = ConsumingLoop(log, "g", [CREATED], effects, health)
-        await send(log, "bad")
-        effects.refuse("bad")
-        with pytest.raises(Unavailable, match="dead-letters"):
-            await loop.step()
-        assert await committed(log) == 0
-        await log.close()
+        """A record without a value is passed over, which one with an empty value is not."""
+        records = [NewRecord(CREATED.name, "k", "k", value) for value in (b"1", None, b"", b"2")]
+        await (await log.producer()).send(records)
+        assert await steps(loop, 4) == 4
+        assert effects.batches == [["1", "", "2"]]
+        assert await committed(log) == 4
 
 
-async def steps(loop: ConsumingLoop, number: int) -> int:
+async def applied(loop: ConsumingLoop[str], effects: Effects, texts: set[str]) -> bool:
+    """Step once, and say whether all these were applied."""
+    with suppress(Unavailable):
+        await loop.step()
+    return texts <= set(effects.applied)
+
+
+async def steps(loop: ConsumingLoop[str], number: int) -> int:
     """Step until that many records are done."""
     done = 0
     while done < number:
@@ -192,7 +165,7 @@ async def steps(loop: ConsumingLoop, number: int) -> int:
 
 class TestRun:
     async def test_run_waits_for_what_is_down(
-        self, log: EventLog, loop: ConsumingLoop, effects: Effects, health: Health
+        self, log: EventLog, loop: ConsumingLoop[str], effects: Effects, health: Health
     ) -> None:
         """`ready` says what is down, work goes on when it is back, and a stop ends the loop soon."""
         stop = asyncio.Event()
@@ -210,7 +183,7 @@ class TestRun:
             await running
 
     async def test_run_survives_a_defect_of_the_handler(
-        self, log: EventLog, loop: ConsumingLoop, effects: Effects, health: Health
+        self, log: EventLog, loop: ConsumingLoop[str], effects: Effects, health: Health
     ) -> None:
         """An unexpected error is logged and in `ready` until the batch, which is not skipped, is done."""
         stop = asyncio.Event()
@@ -229,7 +202,7 @@ class TestRun:
         assert await committed(log) == 1
 
     async def test_a_failed_batch_that_another_member_took_is_forgotten(
-        self, tmp_path: Path, log: EventLog, loop: ConsumingLoop, effects: Effects, health: Health
+        self, tmp_path: Path, log: EventLog, loop: ConsumingLoop[str], effects: Effects, health: Health
     ) -> None:
         """Given a batch that failed here and succeeded elsewhere, nothing is said to be down any longer."""
         stop = asyncio.Event()
@@ -251,13 +224,13 @@ class TestRun:
         await elsewhere.close()
 
     async def test_a_stop_cuts_a_hanging_handler_short(
-        self, log: EventLog, loop: ConsumingLoop, effects: Effects, monkeypatch: pytest.MonkeyPatch
+        self, log: EventLog, loop: ConsumingLoop[str], effects: Effects, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A handler that does not end is cancelled after the grace; its batch is not committed."""
         monkeypatch.setattr(consumer, "STOP_GRACE_S", 0.05)
         stop = asyncio.Event()
 
-        async def hang(_records: Sequence[Record]) -> Sequence[Refusal]:
+        async def hang(_batch: Texts) -> Sequence[Refusal]:
             stop.set()
             await asyncio.Event().wait()
             return []
@@ -273,14 +246,14 @@ class TestRun:
         self, log: EventLog, effects: Effects, health: Health
     ) -> None:
         """What only people can mend is raised, with the line that says how."""
-        loop = ConsumingLoop(log, "g", [CHANNELS_CHANGED], effects, health)
+        loop = ConsumingLoop(log, "g", [CHANNELS_CHANGED], read_text, effects, health)
         with pytest.raises(SetupError, match="maeari topics apply"):
             await loop.run(asyncio.Event())
 
     def test_pauses_grow_to_a_bound(self) -> None:
         """Pauses double from 0.2 s to 10 s and vary by chance, but never below half."""
         for failures, longest in ((1, 0.2), (2, 0.4), (4, 1.6), (20, 10.0), (100_000, 10.0)):
-            pauses = [consumer._pause_s(failures) for _ in range(20)]
+            pauses = [pause_s(failures) for _ in range(20)]
             assert longest / 2 <= min(pauses) <= max(pauses) <= longest
 
 

@@ -1,0 +1,79 @@
+"""How many records are applied at once: by their number, their size, and the age of the first one."""
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from backbone.eventlog import Consumer, Record, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """A batch is applied once it has one of these; `poll_s` is how long its first record is waited for."""
+
+    records: int = 500
+    size_bytes: int = 4_000_000
+    age_s: float = 0.0
+    poll_s: float = 0.2
+
+
+BATCH_LIMITS = BatchLimits()
+
+
+async def collect(consumer: Consumer, limits: BatchLimits) -> list[Record]:
+    """Return the records of the next batch, or of a few: what comes at once is not left lying.
+
+    Raises Unavailable: what was read before is read again then.
+    """
+    records = await consumer.poll(limits.records, limits.poll_s)
+    now_s = asyncio.get_running_loop().time
+    until_s = now_s() + limits.age_s
+    while records and not _full(records, limits) and now_s() < until_s:
+        generation = consumer.assignment.generation
+        try:
+            more = await consumer.poll(limits.records - len(records), until_s - now_s(), more=True)
+        except BaseException:
+            await consumer.rewind({record.topic_partition: record.offset for record in reversed(records)})
+            raise
+        if consumer.assignment.generation != generation:
+            # Whoever holds the partitions now reads the former records again.
+            return more
+        records += more
+    return records
+
+
+def lots(
+    records: Sequence[Record], troubled: Collection[TopicPartition], limits: BatchLimits
+) -> Iterator[list[list[Record]]]:
+    """Divide records into lots that fail each for itself, and these into batches of bounded size.
+
+    A partition whose last attempt failed is a lot of its own.
+    """
+    sound: list[Record] = []
+    alone: dict[TopicPartition, list[Record]] = {}
+    for record in records:
+        place = record.topic_partition
+        (alone.setdefault(place, []) if place in troubled else sound).append(record)
+    for lot in (sound, *alone.values()):
+        if lot:
+            yield _batches(lot, limits.size_bytes)
+
+
+def _batches(records: Sequence[Record], size_bytes: int) -> list[list[Record]]:
+    batches: list[list[Record]] = [[]]
+    size = 0
+    for record in records:
+        size += _size(record)
+        if size > size_bytes and batches[-1]:
+            batches.append([])
+            size = _size(record)
+        batches[-1].append(record)
+    return batches
+
+
+def _full(records: Sequence[Record], limits: BatchLimits) -> bool:
+    return len(records) >= limits.records or sum(map(_size, records)) >= limits.size_bytes
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")

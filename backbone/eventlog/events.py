@@ -1,0 +1,92 @@
+"""What a record says: its event, and the key among whose events it has a place."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from backbone.errors import Poison
+from backbone.eventlog import Record
+from schemas.events import ChannelsEvent, MessageDeleted, MessagesEvent, StreamEvent, decode_stream_event
+from schemas.messages import ID_MAX_CHARACTERS
+from schemas.topics import Topic
+
+SEQUENCE_MAX = 2**63 - 1
+
+
+def read_stream_event(record: Record) -> StreamEvent:
+    """Return the event of a channel's stream that a record holds.
+
+    Raises Poison for what is no such event, is of a later version, or fits into no store.
+    """
+    try:
+        event = decode_stream_event(record.value or b"")
+    except msgspec.DecodeError as error:
+        raise Poison(f"not an event of a channel: {error}") from error
+    if event.sequence > SEQUENCE_MAX:
+        raise Poison(f"the sequence {event.sequence} is beyond 63 bits")
+    if any(len(each) > ID_MAX_CHARACTERS for each in _ids(event)):
+        raise Poison(f"an id of the event has more than {ID_MAX_CHARACTERS} characters")
+    # Only an escape can bring NUL into JSON: without one there is nothing to look for.
+    if b"u0000" in (record.value or b"") and _holds_nul(msgspec.to_builtins(event)):
+        raise Poison("a text of the event holds NUL")
+    return event
+
+
+def read_message_event(record: Record) -> MessagesEvent:
+    """Return the event of a message that a record holds. Raises Poison for everything else."""
+    event = read_stream_event(record)
+    if isinstance(event, ChannelsEvent):
+        raise Poison("not an event of a message")
+    return event
+
+
+def ordering_key(record: Record, topic: Topic) -> str | None:
+    """Return the key that the topic's records are ordered by, None where the record does not tell it.
+
+    It stands in the payload, in a header of its name, or, where records are keyed by it, in the key.
+    """
+    for candidate in _keys(record, topic):
+        if candidate:
+            return candidate
+    return None
+
+
+def _keys(record: Record, topic: Topic) -> Iterator[str | None]:
+    yield _in_payload(record.value or b"", topic.ordering_key)
+    for name, value in record.headers:
+        if name == topic.ordering_key:
+            yield value.decode(errors="replace")
+    if topic.key == topic.ordering_key:
+        yield record.key
+
+
+def _in_payload(value: bytes, name: str) -> str | None:
+    """Look for the key in an event's payload, or in a state, which is a payload without an envelope."""
+    try:
+        found: Any = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    for each in (found.get("payload"), found) if isinstance(found, dict) else ():
+        if isinstance(each, dict) and isinstance(each.get(name), str):
+            return str(each[name])
+    return None
+
+
+def _ids(event: StreamEvent) -> list[str]:
+    if isinstance(event, ChannelsEvent):
+        return [event.payload.channel_id, getattr(event.payload, "user_id", "")]
+    ids = [event.payload.message_id, event.payload.channel_id, event.payload.author_id]
+    return ids if isinstance(event, MessageDeleted) else [*ids, *event.payload.mentions]
+
+
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(map(_holds_nul, value.values()))
+        case list() | tuple():
+            return any(map(_holds_nul, value))
+        case _:
+            return False

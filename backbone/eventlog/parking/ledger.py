@@ -1,0 +1,101 @@
+"""What a group has parked in one partition of `dead-letters`: a fold of its records, in their order."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from backbone.eventlog import Record
+from backbone.eventlog.parking.letters import DeadLetter, Request, Source, read
+
+UNKNOWN_OFFSET = -1
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The letters that live, each under its source with its offset here, and the requests about them.
+
+    `dealt_with` are letters whose end was seen: a record of theirs that is read again is nothing new.
+    """
+
+    group: str
+    by_key: dict[str, dict[Source, int]] = field(default_factory=dict)
+    """The letters of keys that are stopped, in order."""
+    alone: dict[Source, tuple[str, int]] = field(default_factory=dict)
+    """The letters that stop nothing, with their ordering key."""
+    requests: dict[str, tuple[Request, int]] = field(default_factory=dict)
+    """What is asked for, by id, with the offset of the request."""
+    dealt_with: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    """Offsets by topic and partition."""
+    _key_of: dict[Source, str] = field(default_factory=dict)
+
+    def take(self, record: Record) -> None:
+        """Fold one record in; those of other groups change nothing."""
+        if not (record.key or "").startswith(f"{self.group}/"):
+            return
+        match read(record):
+            case DeadLetter() as letter:
+                self.put(letter.source, letter.ordering_key, letter.alone, record.offset)
+            case Request(outcome=None) as request:
+                self.requests[request.request_id] = (request, record.offset)
+            case Source() as source:
+                self.remove(source)
+            case str() as request_id:
+                self.requests.pop(request_id, None)
+            case Request() | None:
+                pass
+
+    def put(self, source: Source, ordering_key: str, alone: bool, offset: int = UNKNOWN_OFFSET) -> None:
+        """Note a letter, whose offset may be told later."""
+        if alone:
+            self.alone[source] = (ordering_key, offset)
+        else:
+            self.by_key.setdefault(ordering_key, {})[source] = offset
+            self._key_of[source] = ordering_key
+
+    def remove(self, source: Source) -> None:
+        """Note that a letter is dealt with; a key without letters is not stopped any more."""
+        self.dealt_with.setdefault((source.topic, source.partition), set()).add(source.offset)
+        self.alone.pop(source, None)
+        key = self._key_of.pop(source, None)
+        if key is not None:
+            letters = self.by_key[key]
+            del letters[source]
+            if not letters:
+                del self.by_key[key]
+
+    def knows(self, source: Source) -> bool:
+        """Whether the record is parked, or was and is dealt with."""
+        if source in self._key_of or source in self.alone:
+            return True
+        return source.offset in self.dealt_with.get((source.topic, source.partition), ())
+
+    def forget_before(self, topic: str, partition: int, offset: int) -> None:
+        """Forget what is dealt with of records that are not read again."""
+        offsets = self.dealt_with.pop((topic, partition), None)
+        if offsets:
+            left = {each for each in offsets if each >= offset}
+            if left:
+                self.dealt_with[topic, partition] = left
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing is known of any record."""
+        return not (self._key_of or self.alone or self.dealt_with)
+
+    @property
+    def size(self) -> int:
+        """How many letters live."""
+        return len(self._key_of) + len(self.alone)
+
+    def letters(self, request: Request) -> dict[Source, int]:
+        """Return the letters that a request is about, in order, with their offsets."""
+        of_key = self.by_key.get(request.ordering_key, {})
+        if request.sources is None:
+            return dict(of_key)
+        return {
+            source: offset
+            for source, offset in (*of_key.items(), *self._alone_of(request.ordering_key))
+            if str(source) in request.sources
+        }
+
+    def _alone_of(self, ordering_key: str) -> Iterable[tuple[Source, int]]:
+        return ((source, offset) for source, (key, offset) in self.alone.items() if key == ordering_key)

@@ -1,0 +1,187 @@
+"""What stands in `dead-letters`: letters, which keep a record that was parked, and requests about them.
+
+Both are JSON. A letter's key says where its record came from: `group/topic/partition/offset`; a
+request's is `group/request/id`. A letter that was dealt with, or a request that was carried out, is
+followed by a tombstone of the same key.
+"""
+
+import base64
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from backbone.eventlog import MAX_RECORD_BYTES, NewRecord, Record
+from schemas.topics import DEAD_LETTERS
+
+Action = Literal["replay", "drop"]
+
+_LONGEST_REASON = 2_000
+_LONGEST_KEY = 2_000
+_JSON = (("content-type", b"application/json"),)
+
+
+class Source(NamedTuple):
+    """Where a parked record lies; `topic` is its full name."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @classmethod
+    def of(cls, text: str) -> "Source":
+        """Read what `str` wrote. Raises ValueError."""
+        topic, partition, offset = text.rsplit("/", 2)
+        return cls(topic, int(partition), int(offset))
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a parked record.
+
+    `ordering_key` is what the record has a place among, or its source where that is not known; records of
+    one ordering key are parked in order, except for those `alone`, which stop no others. `value` is the
+    record's text, base64 where that is no UTF-8, null for a tombstone or (`omitted`) where the letter would
+    be too large: the record itself is where topic (its full name), partition and offset say. `headers` are
+    names and base64. `timestamp` is the record's, in epoch milliseconds.
+    """
+
+    group: str
+    topic: str
+    partition: int
+    offset: int
+    ordering_key: str
+    alone: bool
+    error: str
+    key: str | None
+    value: str | None
+    encoding: Literal["utf-8", "base64", "omitted"]
+    headers: tuple[tuple[str, str], ...] = ()
+    timestamp: int
+
+    @property
+    def source(self) -> Source:
+        return Source(self.topic, self.partition, self.offset)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request: how many letters it dealt with, how many are left, why it stopped."""
+
+    settled: int
+    left: int
+    error: str | None = None
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody asks the group to do with an ordering key's letters: all of them, or just `sources`."""
+
+    request_id: str
+    action: Action
+    group: str
+    ordering_key: str
+    sources: tuple[str, ...] | None = None
+    outcome: Outcome | None = None
+
+
+class Parked(NamedTuple):
+    """A record to be parked, and why."""
+
+    record: Record
+    ordering_key: str
+    alone: bool
+    reason: str
+
+
+_letters: msgspec.json.Decoder[DeadLetter] = msgspec.json.Decoder(DeadLetter)
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+def letter_of(group: str, full_name: str, parked: Parked) -> NewRecord:
+    """Return the letter of a record of the topic `full_name`."""
+    record = parked.record
+    source = Source(full_name, record.partition, record.offset)
+    value, encoding = _as_text(record.value)
+    letter = DeadLetter(
+        group=group,
+        topic=full_name,
+        partition=record.partition,
+        offset=record.offset,
+        ordering_key=parked.ordering_key,
+        alone=parked.alone,
+        error=parked.reason[:_LONGEST_REASON],
+        key=record.key and record.key[:_LONGEST_KEY],
+        value=value,
+        encoding=encoding,
+        headers=tuple((name, base64.b64encode(value).decode()) for name, value in record.headers),
+        timestamp=record.timestamp_ms,
+    )
+    body = msgspec.json.encode(letter)
+    if len(body) > MAX_RECORD_BYTES - 10_000:
+        body = msgspec.json.encode(
+            msgspec.structs.replace(letter, value=None, encoding="omitted", headers=())
+        )
+    return NewRecord(DEAD_LETTERS.name, letter_key(group, source), parked.ordering_key, body, _JSON)
+
+
+def letter_key(group: str, source: Source) -> str:
+    """Return the key of a letter in `dead-letters`."""
+    return f"{group}/{source}"
+
+
+def request_record(request: Request) -> NewRecord:
+    """Return the record of a request, which lies where the letters of its ordering key do."""
+    return NewRecord(
+        DEAD_LETTERS.name, request_key(request), request.ordering_key, msgspec.json.encode(request), _JSON
+    )
+
+
+def request_key(request: Request) -> str:
+    """Return the key of a request in `dead-letters`."""
+    return f"{request.group}/request/{request.request_id}"
+
+
+def tombstones(ordering_key: str, keys: Sequence[str]) -> list[NewRecord]:
+    """Return the records that say that letters or requests of one ordering key are dealt with."""
+    return [NewRecord(DEAD_LETTERS.name, key, ordering_key, None) for key in keys]
+
+
+def read(record: Record) -> DeadLetter | Request | Source | str | None:
+    """Return what a record of `dead-letters` says: a letter, a request, or what of these is dealt with.
+
+    Of a letter that is its source, of a request its id; None where the record says nothing known.
+    """
+    group, slash, rest = (record.key or "").partition("/")
+    if not slash or not group:
+        return None
+    of_request = rest.startswith("request/")
+    try:
+        if record.value is None:
+            return rest.removeprefix("request/") if of_request else Source.of(rest)
+        return _requests.decode(record.value) if of_request else _letters.decode(record.value)
+    except (msgspec.DecodeError, UnicodeError, ValueError):
+        return None
+
+
+def parked_record(letter: DeadLetter, bare_name: str) -> Record:
+    """Return the record that a letter keeps; one that is `omitted` has to be read where it lies."""
+    value = None if letter.value is None else letter.value.encode()
+    return Record(
+        bare_name,
+        letter.partition,
+        letter.offset,
+        letter.key,
+        base64.b64decode(value) if value is not None and letter.encoding == "base64" else value,
+        tuple((name, base64.b64decode(value)) for name, value in letter.headers),
+        letter.timestamp,
+    )
+
+
+def _as_text(value: bytes | None) -> tuple[str | None, Literal["utf-8", "base64"]]:
+    if value is None:
+        return None, "utf-8"
+    try:
+        return value.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode(), "base64"

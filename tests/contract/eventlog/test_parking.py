@@ -1,0 +1,188 @@
+"""Parking, on the file and on Kafka: a record that cannot be applied stops its key, and no other."""
+
+import base64
+
+import pytest
+
+from backbone.eventlog import MAX_RECORD_BYTES, EventLog, Fenced, NewRecord
+from backbone.eventlog.parking import Parking
+from schemas.topics import DEAD_LETTERS, MESSAGES_CREATED, MESSAGES_UPDATED, partition_of
+from tests.support.consuming import Effects
+from tests.support.eventlog import LogSite, append, record
+from tests.support.parking import GROUP, TOPICS, letters, member, parked
+
+KEYS = {partition_of(f"채널{n}", 3): f"채널{n}" for n in range(20)}
+STUCK, FREE = KEYS[0], KEYS[1]
+BESIDE = next(f"k{n}" for n in range(100) if partition_of(f"k{n}", 3) == 0)
+"""Another key, in the partition of the one that is stuck."""
+
+
+@pytest.fixture
+async def log(site: LogSite) -> EventLog:
+    opened = site.open()
+    await opened.apply_topics((*TOPICS, DEAD_LETTERS), 3)
+    return opened
+
+
+async def send(log: EventLog, key: str, *texts: str) -> None:
+    await append(log, [record(MESSAGES_CREATED, key, text) for text in texts])
+
+
+async def test_a_record_that_cannot_be_read_stops_its_key_alone(log: EventLog) -> None:
+    """It and all later ones of its key are parked in order, of whatever topic; others go on."""
+    await send(log, STUCK, "before", "!bad", "after")
+    await send(log, BESIDE, "beside")
+    await send(log, FREE, "free")
+    async with member(log) as one:
+        await one.until(lambda: len(one.effects.applied) == 3)
+        await append(log, [record(MESSAGES_UPDATED, STUCK, "later")])
+        await send(log, BESIDE, "last")
+        await one.until(lambda: "last" in one.effects.applied)
+        assert sorted(one.effects.applied) == sorted(["before", "beside", "free", "last"])
+        assert await parked(log) == ["!bad", "after", "later"]
+        readiness = one.health.readiness()
+        assert readiness.ready
+        assert readiness.status == "degraded"
+
+
+async def test_a_letter_tells_where_its_record_lies_and_why(log: EventLog) -> None:
+    """Its key is group, topic, partition and offset; its partition that of the ordering key."""
+    await append(log, [record(MESSAGES_CREATED, STUCK, "!나쁜 것", (("event_type", b"x"),))])
+    async with member(log) as one:
+        await one.until(lambda: one.loop.parked == 1)
+    (letter,) = await letters(log)
+    topic = log.full_name(MESSAGES_CREATED.name)
+    assert letter.pop("timestamp") > 1_700_000_000_000
+    assert letter == {
+        "place": f"{GROUP}/{topic}/0/0",
+        "lies_in": 0,
+        "group": GROUP,
+        "topic": topic,
+        "partition": 0,
+        "offset": 0,
+        "ordering_key": STUCK,
+        "alone": False,
+        "error": "cannot be read: !나쁜 것",
+        "key": STUCK,
+        "value": "!나쁜 것",
+        "encoding": "utf-8",
+        "headers": [["event_type", base64.b64encode(b"x").decode()]],
+    }
+
+
+async def test_what_the_handler_refuses_stops_its_key(log: EventLog) -> None:
+    """What the batch holds of the same key is parked behind it, though it may have been applied."""
+    effects = Effects()
+    effects.refuse("no")
+    await send(log, STUCK, "1", "no", "2", "!bad", "3")
+    await send(log, BESIDE, "beside")
+    async with member(log, effects) as one:
+        await one.until(lambda: "beside" in effects.applied)
+        assert await parked(log) == ["no", "2", "!bad", "3"]
+
+
+async def test_a_key_stays_stopped_through_restarts(log: EventLog) -> None:
+    """A later member reads the dead letters before it applies anything."""
+    await send(log, STUCK, "!bad")
+    async with member(log) as one:
+        await one.until(lambda: one.loop.parked == 1)
+    await send(log, STUCK, "after")
+    await send(log, BESIDE, "beside")
+    async with member(log) as two:
+        await two.until_applied("beside")
+        assert await parked(log) == ["!bad", "after"]
+
+
+async def test_a_key_stays_stopped_through_rebalances(site: LogSite, log: EventLog) -> None:
+    """Whoever is given the partition knows which of its keys are stopped."""
+    everyone = [FREE, BESIDE, KEYS[2]]
+    await send(log, STUCK, "!bad")
+    async with member(log) as one, member(site.open()) as two:
+        await one.until(lambda: one.loop.parked == 1)
+        for round_ in range(3):
+            await two.until(lambda: True)
+            for key in everyone:
+                await send(log, key, f"{key} {round_}")
+            await send(log, STUCK, f"stuck {round_}")
+            expected = 3 * (round_ + 1)
+            while len(one.effects.applied) + len(two.effects.applied) < expected:
+                await one.step()
+                await two.step()
+        while len(await parked(log)) < 4:
+            await one.step()
+            await two.step()
+        assert await parked(log) == ["!bad", "stuck 0", "stuck 1", "stuck 2"]
+        applied = one.effects.applied + two.effects.applied
+        assert sorted(set(applied)) == sorted(f"{key} {n}" for key in everyone for n in range(3))
+
+
+async def test_a_crash_between_parking_and_commit_parks_nothing_twice(log: EventLog) -> None:
+    """A record that is read again knows its letter, and what is dealt with is not parked again."""
+    await send(log, STUCK, "!bad", "after")
+    async with member(log) as one:
+        await one.until(lambda: one.loop.parked == 2)
+        assert one.loop._consumer is not None
+        await one.loop._consumer.rewind(dict.fromkeys(one.loop._consumer.assignment.places, 0))
+        await one.step()
+        await one.step()
+        assert await parked(log) == ["!bad", "after"]
+
+
+async def test_what_has_no_known_key_is_parked_alone(log: EventLog) -> None:
+    """It stops nothing: neither records without a key, nor those that lie where their key does not belong."""
+    await append(
+        log,
+        [
+            NewRecord(MESSAGES_CREATED.name, "", STUCK, b"!unknown"),
+            NewRecord(MESSAGES_CREATED.name, FREE, STUCK, b"!astray"),
+            record(MESSAGES_CREATED, STUCK, "stuck"),
+            record(MESSAGES_CREATED, FREE, "free"),
+        ],
+    )
+    async with member(log) as one:
+        await one.until(lambda: len(one.effects.applied) == 2)
+        found = {letter["value"]: letter for letter in await letters(log)}
+        assert found["!unknown"]["alone"]
+        assert found["!astray"]["alone"]
+        assert found["!unknown"]["ordering_key"] == f"{log.full_name(MESSAGES_CREATED.name)}/0/0"
+        assert found["!astray"]["ordering_key"] == FREE
+
+
+async def test_the_key_is_found_in_the_payload(log: EventLog) -> None:
+    """What a record is keyed by counts only where its payload does not name its channel."""
+    text = f'{{"payload": {{"channel_id": "{STUCK}"}}, "event_type": "new"}}'
+    effects = Effects()
+    effects.refuse(text)
+    await append(log, [NewRecord(MESSAGES_CREATED.name, "other", STUCK, text.encode())])
+    async with member(log, effects) as one:
+        await one.until(lambda: one.loop.parked == 1)
+    (letter,) = await letters(log)
+    assert (letter["ordering_key"], letter["alone"]) == (STUCK, False)
+
+
+async def test_any_value_can_be_parked(log: EventLog) -> None:
+    """Bytes that are no text come as base64, what is too large not at all."""
+    values = (b"!\xff\xfe", b"!" + b"\x00" * (MAX_RECORD_BYTES - 100))
+    await append(log, [NewRecord(MESSAGES_CREATED.name, STUCK, STUCK, value) for value in values])
+    async with member(log) as one:
+        await one.until(lambda: one.loop.parked == 2)
+    assert [(letter["value"], letter["encoding"]) for letter in await letters(log)] == [
+        (base64.b64encode(b"!\xff\xfe").decode(), "base64"),
+        (None, "omitted"),
+    ]
+
+
+async def test_a_former_owner_parks_nothing(site: LogSite, log: EventLog) -> None:
+    """Once another has taken a partition over, its former owner cannot write to the dead letters."""
+    await send(log, STUCK, "!bad")
+    async with member(log) as one:
+        await one.until(lambda: one.loop.parked == 1)
+        assert one.loop._consumer is not None
+        successor = Parking(site.open(), GROUP, TOPICS)
+        await successor.own(one.loop._consumer.assignment)
+        assert successor.letters == 1
+        await send(log, STUCK, "late")
+        with pytest.raises(Fenced):
+            await one.step_for_ever()
+        await successor.close()
+    assert await parked(log) == ["!bad"]
