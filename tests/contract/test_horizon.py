@@ -5,20 +5,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from alembic import command
 from prometheus_client import REGISTRY
-from sqlalchemy import Connection, select, text
+from sqlalchemy import func, select, text, update
 
 from backbone.clock import SystemClock
-from backbone.database import migrations
 from backbone.database.engine import Database
-from backbone.database.migrations import check_migrated, migrate
 from backbone.database.tables import outbox
 from backbone.health import Health
 from backbone.outbox import TOMBSTONE
 from backbone.outbox_watch import OutboxWatch
 from backbone.relay import owned_shard
-from backbone.settings import Settings
 from backend import horizon
 from backend.commands.executor import CommandExecutor
 from backend.domain.commands import DeleteMessage, EditMessage, PostMessage
@@ -28,7 +24,6 @@ from rebuilder.record import messages_told
 from schemas.states import decode_state
 from schemas.topics import DAY_MS, MESSAGES_STATE, REPLAY_HORIZON_MS
 from tests.conftest import ADAPTERS
-from tests.support.database import own_database
 from tests.support.eventlog import read_all
 from tests.support.messaging import MOMENT_MS
 from tests.support.relaying import Stores, left, own_stores, relaying
@@ -140,6 +135,27 @@ async def test_it_comes_behind_what_still_waits(writer: Writer) -> None:
     assert values[-1] is None
 
 
+async def test_a_channel_that_stands_still_keeps_its_tombstones_behind(writer: Writer) -> None:
+    """What the log does not take for longer than the horizon is told in order, the tombstone behind it."""
+    gone = await writer.post()
+    await writer.delete(gone)
+    database = writer.stores.database
+    first = outbox.c.position == select(func.min(outbox.c.position)).scalar_subquery()
+    async with database.writing() as connection:
+        body = await connection.scalar(select(outbox.c.body).where(first))
+        await connection.execute(update(outbox).where(first).values(body="no event"))
+    await writer.stores.drain()
+    writer.clock.moment_ms += 8 * DAY_MS
+    assert await writer.horizon.step() == 1
+    assert await writer.states() == []
+    assert await left(database) == 4
+    async with database.writing() as connection:
+        await connection.execute(update(outbox).where(first).values(body=body))
+    values = [value for key, value in await writer.states() if key == gone]
+    assert [value is None or decode_state(value).deleted for value in values] == [False, True, True]
+    assert (values[-1], await left(database)) == (None, 0)
+
+
 async def test_a_backlog_goes_in_batches_while_there_is_room(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,44 +257,3 @@ async def test_an_older_relay_passes_over_tombstones(writer: Writer) -> None:
     ) as owned:
         assert owned is not None
         assert await owned.step() == 2
-
-
-@pytest.mark.parametrize("revision", ["0001", "0002"])
-@pytest.mark.parametrize("adapter", ADAPTERS)
-async def test_what_older_revisions_hold_stays(
-    revision: str, adapter: str, unique: str, request: pytest.FixtureRequest
-) -> None:
-    """Messages and outbox come through the migration whole; what was deleted long ago gets its tombstone."""
-
-    def before(connection: Connection) -> None:
-        config = migrations._config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-
-    settings: Settings = request.getfixturevalue(f"{adapter}_settings")
-    async with own_database(settings, unique) as own:
-        database = Database(own.database_url)
-        async with database.writing() as connection:
-            await connection.run_sync(before)
-            for statement in _OLD_ROWS:
-                await connection.execute(text(statement))
-            shard = (", shard", ", 0") if revision == "0002" else ("", "")
-            await connection.execute(text(_OLD_OUTBOX_ROW.format(*shard)))
-        await migrate(database)
-        await check_migrated(database)
-        assert await Horizon(database, SystemClock()).step() == 1
-        async with database.looking() as connection:
-            rows = (await connection.execute(select(outbox).order_by(outbox.c.position))).all()
-        assert [(row.body, row.record_key) for row in rows] == [("{}", None), (None, "msg_1")]
-        assert rows[0].position < rows[1].position
-        await database.close()
-
-
-_OLD_ROWS = (
-    "INSERT INTO channels VALUES ('c', 'c', false, 'a', 1, 3, 3)",
-    "INSERT INTO messages VALUES ('msg_1', 'c', 'a', '', '[]', '[]', NULL, 2, 3, 2, 3, 3, 'a')",
-)
-_OLD_OUTBOX_ROW = (
-    "INSERT INTO outbox (lane, ordering_key, topic, event_type, body, created_at{})"
-    " VALUES ('messages', 'c', 'messages.created', 'message.created', '{{}}', 1{})"
-)
