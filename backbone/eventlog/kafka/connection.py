@@ -23,6 +23,9 @@ STOP_TIMEOUT_S = 1.0
 METADATA_MAX_AGE_MS = 30_000
 REQUEST_TIMEOUT_MS = 15_000
 
+# uvloop says RuntimeError when aiokafka writes to a connection that was closed a moment before.
+DRIVER_ERRORS = (KafkaError, OSError, RuntimeError)
+
 _REPEAT_AFTER_S = 10.0
 
 log = structlog.get_logger()
@@ -89,7 +92,7 @@ async def answering(what: str, timeout_s: float) -> AsyncIterator[None]:
         raise Unavailable(DEPENDENCY, f"no answer to {what} within {timeout_s:g} s") from error
     except KafkaConnectionError as error:
         raise Unavailable(DEPENDENCY, f"{what}: no connection") from error
-    except (KafkaError, OSError) as error:
+    except DRIVER_ERRORS as error:
         raise Unavailable(DEPENDENCY, f"{what}: {one_line(error)}") from error
 
 
@@ -98,7 +101,7 @@ async def stop(client: Client) -> None:
     try:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await client.stop()
-    except (TimeoutError, KafkaError, OSError, asyncio.CancelledError) as error:
+    except (TimeoutError, *DRIVER_ERRORS, asyncio.CancelledError) as error:
         # aiokafka lets the cancellation of its own tasks through: only that of ours counts.
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():

@@ -12,12 +12,13 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, Assignment, Progress, Record, TopicPartition
 from backbone.eventlog.kafka.connection import (
     ANSWER_TIMEOUT_S,
+    DRIVER_ERRORS,
     FAILOVER_TIMEOUT_S,
     Cluster,
     answering,
@@ -115,7 +116,7 @@ class KafkaConsumer:
         except TimeoutError:
             # The group is being rebalanced: aiokafka waits for that without a limit.
             fetched = {}
-        except KafkaError as error:
+        except DRIVER_ERRORS as error:
             await self._discard()
             raise Unavailable(DEPENDENCY, f"fetch: {one_line(error)}") from error
         if fetched:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, NewRecord, RecordTooLarge
 from backbone.eventlog.kafka.connection import (
+    DRIVER_ERRORS,
     FAILOVER_TIMEOUT_S,
     STOP_TIMEOUT_S,
     Cluster,
@@ -137,7 +138,7 @@ class KafkaProducer:
     def _raise_for(self, error: BaseException | None) -> None:
         if isinstance(error, _TOO_LARGE):
             raise RecordTooLarge(f"the brokers take no batch of this size: {one_line(error)}") from error
-        if isinstance(error, KafkaError):
+        if isinstance(error, DRIVER_ERRORS):
             raise Unavailable(DEPENDENCY, f"append: {one_line(error)}") from error
         if error is not None:
             raise error
