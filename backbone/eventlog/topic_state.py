@@ -35,7 +35,7 @@ def require_same_partitions(
     if len(set(counts.values())) > 1:
         raise SetupError(
             f"topics that are consumed together have different numbers of partitions ({_listed(counts)}): "
-            "drain and delete those that differ, then run `maeari topics apply`"
+            "make the few anew with as many as the others, see Topics in docs/operating.md"
         )
 
 

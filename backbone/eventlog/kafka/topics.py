@@ -18,7 +18,13 @@ from backbone.eventlog.kafka.admin import (
     check_change,
 )
 from backbone.eventlog.kafka.alteration import CHANGE_TIMEOUT_S, Alteration
-from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, REQUEST_TIMEOUT_MS, Cluster, answering
+from backbone.eventlog.kafka.connection import (
+    ANSWER_TIMEOUT_S,
+    FAILOVER_TIMEOUT_S,
+    REQUEST_TIMEOUT_MS,
+    Cluster,
+    answering,
+)
 from backbone.eventlog.kafka.offsets import Bounds
 from backbone.eventlog.kafka.records import Names
 from backbone.eventlog.kafka.topic_settings import READ, keeping
@@ -41,7 +47,7 @@ class Administrator:
             view = await admin.view(self._names.ours)
             return view, await offsets.bounds(admin, view)
 
-        async with admin_connection(self._cluster) as admin, answering("describe topics", ANSWER_TIMEOUT_S):
+        async with admin_connection(self._cluster) as admin, answering("describe topics", FAILOVER_TIMEOUT_S):
             view, bounds = await admin.patiently(lambda: described(admin))
             settings = await admin.settings(view.topics, READ)
             measured = await admin.sizes(view) if sizes else {}
@@ -76,13 +82,16 @@ class Administrator:
     async def committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the committed offsets of a group, 0 where there is none. Raises Unavailable."""
         wanted = [self._names.to_kafka(place) for place in places]
-        async with admin_connection(self._cluster) as admin, answering("committed offsets", ANSWER_TIMEOUT_S):
+        async with (
+            admin_connection(self._cluster) as admin,
+            answering("committed offsets", FAILOVER_TIMEOUT_S),
+        ):
             found = await offsets.committed(admin, group, wanted)
         return {place: found.get(kafka, 0) for place, kafka in zip(places, wanted, strict=True)}
 
     async def members(self, group: str) -> int:
         """Return how many members a group has. Raises Unavailable."""
-        async with admin_connection(self._cluster) as admin, answering("members", ANSWER_TIMEOUT_S):
+        async with admin_connection(self._cluster) as admin, answering("members", FAILOVER_TIMEOUT_S):
             return await offsets.members(admin, group)
 
     def _state(

@@ -85,7 +85,7 @@ async def test_uneven_topics_are_named(log: EventLog) -> None:
     await check_topics(log, [*TOPICS, DEAD_LETTERS])
     with pytest.raises(SetupError, match=r"\(3: .*created; 5: .*\)|\(5: .*letters; 3: .*\)") as caught:
         await check_topics(log, consumed=[CREATED])
-    assert "run `maeari topics apply`" in str(caught.value)
+    assert "make the few anew" in str(caught.value)
     with pytest.raises(SetupError, match=re.escape(log.full_name("channels.changed"))):
         await check_topics(log, [CHANNELS_CHANGED], consumed=[CREATED])
 
