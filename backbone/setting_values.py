@@ -147,6 +147,13 @@ def alias(value: str) -> str:
     return value
 
 
+def instance(value: str) -> str:
+    """A name that Kafka takes for a member of a group; `auto` and `none` are words of ours."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value):
+        raise ValueError(f"{value!r} is not auto, none, or made of ASCII letters, digits, '.', '-' and '_'")
+    return value
+
+
 def timezone(value: str) -> str:
     """A name of the time zone database."""
     try:

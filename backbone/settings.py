@@ -18,6 +18,7 @@ from backbone.setting_values import (
     between,
     database_url,
     eventlog_url,
+    instance,
     jwks_url,
     one_of,
     origins,
@@ -94,6 +95,7 @@ class Settings:
     write_burst: int = 200
     timezone: str = "Asia/Seoul"
     log_format: str = "console"
+    instance: str = "auto"
 
 
 class Environment:
@@ -157,6 +159,7 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
         write_burst=env.parsed("WRITE_BURST", between(1, 1_000_000), 200),
         timezone=env.parsed("TIMEZONE", timezone, "Asia/Seoul"),
         log_format=env.parsed("LOG_FORMAT", one_of("console", "json"), "console"),
+        instance=env.parsed("INSTANCE", instance, "auto"),
     )
     _check_auth(settings)
     return settings

@@ -6,6 +6,7 @@ from backbone.clock import SystemClock
 from backbone.database.migrations import check_migrated
 from backbone.health import Health
 from backbone.http import bind, serve_http
+from backbone.instance import instance_name
 from backbone.probes import probes_app
 from backbone.settings import Settings
 from backbone.startup import answering, check_topics
@@ -20,6 +21,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     with (
         bind(settings.host, settings.metrics_ports["notifier"], "MAEARI_METRICS_PORT") as probes,
         bind(settings.host, settings.websocket_port, "MAEARI_WEBSOCKET_PORT") as listener,
+        instance_name(settings, "notifier") as instance,
     ):
         async with open_ports(settings) as ports:
             with answering("MAEARI_DATABASE_URL"):
@@ -29,6 +31,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(serve_http(probes_app(health), probes, stop), name="probes")
                 tasks.create_task(
-                    serve(ports.eventlog, ports.database, SystemClock(), settings, listener, health, stop),
+                    serve(
+                        ports.eventlog,
+                        ports.database,
+                        SystemClock(),
+                        settings,
+                        listener,
+                        health,
+                        stop,
+                        instance,
+                    ),
                     name="notifier",
                 )

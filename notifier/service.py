@@ -83,12 +83,13 @@ async def serve(
     listener: socket.socket,
     health: Health,
     stop: asyncio.Event,
+    instance: str | None = None,
 ) -> None:
     """Serve until `stop` is set, sockets on `listener`; tables and topics exist already."""
     hub = Hub()
     relay = LaneRelay(database, eventlog, "notifications", health)
     watch = OutboxWatch(database, "notifications", clock)
-    notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake_keys)
+    notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake_keys, instance=instance)
     verifier = open_verifier(settings, health)
     sockets = SocketServer(
         Mailbox(database, clock), hub, settings.allowed_origins, verifier=verifier, clock=clock

@@ -93,6 +93,8 @@ def _retention(topic: Topic) -> dict[str, int]:
 def _carried(topic: Topic) -> list[str]:
     if topic is MESSAGES_STATE:
         return ["message-state", "message-tombstone"]
+    if topic is DEAD_LETTERS:
+        return ["dead-letter", "dead-letter-request", "dead-letter-tombstone"]
     return [event for event, its_topic in TOPIC_OF_EVENT.items() if its_topic is topic]
 
 
@@ -100,15 +102,25 @@ def _messages() -> dict[str, Any]:
     key_of = {name: topic.key for topic in ALL_TOPICS for name in _carried(topic)}
     messages = {event: _message(event, key_of[event], _headers(event)) for event in TOPIC_OF_EVENT}
     messages["message-state"] = _message("message-state", MESSAGES_STATE.key, None)
-    messages["message-tombstone"] = {
-        "name": "message-tombstone",
-        "summary": "A null value: the message was deleted longer ago than the replay horizon.",
-        "payload": {"type": "null"},
-        "bindings": _key_binding(MESSAGES_STATE.key),
-    }
+    messages["message-tombstone"] = _tombstone(
+        "message-tombstone",
+        MESSAGES_STATE.key,
+        "A null value: the message was deleted longer ago than the replay horizon.",
+    )
+    messages["dead-letter"] = _message("dead-letter", "group/topic/partition/offset", None)
+    messages["dead-letter-request"] = _message("dead-letter-request", "group/request/id", None)
+    messages["dead-letter-tombstone"] = _tombstone(
+        "dead-letter-tombstone",
+        "that of a letter or a request",
+        "A null value: the letter was dealt with, or the request carried out.",
+    )
     for frame in ("client-frame", "server-frame"):
         messages[frame] = {"name": frame, "contentType": "application/json", "payload": _schema(frame)}
     return messages
+
+
+def _tombstone(name: str, key: str, summary: str) -> dict[str, Any]:
+    return {"name": name, "summary": summary, "payload": {"type": "null"}, "bindings": _key_binding(key)}
 
 
 def _message(name: str, key: str, headers: dict[str, Any] | None) -> dict[str, Any]:
@@ -167,7 +179,7 @@ def _operations() -> dict[str, Any]:
     operations = {
         f"send-{topic.name}": _operation("send", topic.name, _carried(topic))
         for topic in ALL_TOPICS
-        if _carried(topic) or topic is DEAD_LETTERS
+        if _carried(topic)
     }
     for group, topics in _READ_BY.items():
         for topic in topics:

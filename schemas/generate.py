@@ -15,6 +15,7 @@ import msgspec
 
 from schemas.asyncapi import asyncapi_document
 from schemas.channels import Channel, Membership
+from schemas.dead_letters import DeadLetter, LetterRequest
 from schemas.documents import SearchDocument
 from schemas.events import AnyEvent, event_type
 from schemas.frames import ClientFrame, ServerFrame
@@ -32,6 +33,8 @@ OTHER_SCHEMAS: dict[str, Any] = {
     "channel": Channel,
     "membership": Membership,
     "notification": Notification,
+    "dead-letter": DeadLetter,
+    "dead-letter-request": LetterRequest,
     "search-document": SearchDocument,
     "client-frame": ClientFrame,
     "server-frame": ServerFrame,

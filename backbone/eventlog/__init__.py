@@ -261,8 +261,8 @@ class EventLog(Protocol):
         """Make the topics that are missing, alter those that are kept otherwise than they should be.
 
         Returns a line for each change, and for each difference that is left alone: the number of partitions
-        never changes. A missing topic gets as many as the others have, where they agree, and `partitions`
-        otherwise. With `dry_run` nothing changes. Raises Unavailable, or SetupError when the log refuses.
+        never changes. A missing topic gets as many as most of the others have, where they agree, else
+        `partitions`. With `dry_run` nothing changes. Raises Unavailable, or SetupError when the log refuses.
         Where the adapter thins topics out by itself (see `compact`), it does so here.
         """
 

@@ -39,9 +39,13 @@ def require_same_partitions(
         )
 
 
-def partitions_of_new(existing: Collection[int], wanted: int) -> int:
-    """Return how many partitions a missing topic gets: as many as the others have, where they agree."""
-    return next(iter(existing)) if len(set(existing)) == 1 else wanted
+def partitions_of_new(existing: Collection[int], topics: int, wanted: int) -> int:
+    """Return how many partitions a missing topic gets: as many as most of the `topics` have already.
+
+    One or two that somebody else made, before there were others, decide nothing.
+    """
+    agreed = len(set(existing)) == 1 and 2 * len(existing) > topics
+    return next(iter(existing)) if agreed else wanted
 
 
 def made(full_name: str, topic: Topic, partitions: int, replication: int, *, dry_run: bool = False) -> str:
@@ -49,7 +53,7 @@ def made(full_name: str, topic: Topic, partitions: int, replication: int, *, dry
     copies = f", {replication} replicas" if replication > 1 else ""
     verb = "would be made" if dry_run else "made"
     how = kept(topic.cleanup, topic.retention_ms)
-    return f"{full_name}: {verb} with {partitions} partition{'s' * (partitions != 1)}{copies}, {how}"
+    return f"{full_name}: {verb} with {_partitions(partitions)}{copies}, {how}"
 
 
 def changed(full_name: str, what: str, before: str, after: str, *, dry_run: bool = False) -> str:
@@ -60,7 +64,7 @@ def changed(full_name: str, what: str, before: str, after: str, *, dry_run: bool
 def partition_lines(existing: Mapping[str, int], new: Mapping[str, int], wanted: int) -> list[str]:
     """Return lines about numbers of partitions, by full name, that are not as wanted or not the same."""
     lines = [
-        f"{name}: has {number} partitions, wanted {wanted}; left as it is, or keys would change places"
+        f"{name}: has {_partitions(number)}, wanted {wanted}; left as it is, or keys would change places"
         for name, number in existing.items()
         if number != wanted
     ]
@@ -95,6 +99,10 @@ def duration(duration_ms: int) -> str:
         if number and not rest:
             return f"{number} {unit}{'s' * (number != 1)}"
     return f"{duration_ms} ms"
+
+
+def _partitions(number: int) -> str:
+    return f"{number} partition{'s' * (number != 1)}"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

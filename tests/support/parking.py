@@ -10,8 +10,9 @@ from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.batches import BatchLimits
 from backbone.eventlog.consumer import ConsumingLoop
-from backbone.eventlog.parking.letters import Action, Request, request_record
+from backbone.eventlog.parking.letters import request_record
 from backbone.health import Health
+from schemas.dead_letters import Action, LetterRequest
 from schemas.topics import DEAD_LETTERS, MESSAGES_CREATED, MESSAGES_UPDATED
 from tests.support.consuming import Effects, read_text
 from tests.support.eventlog import append, read_all
@@ -86,7 +87,7 @@ async def parked(log: EventLog) -> list[str]:
 
 async def ask(log: EventLog, action: Action, key: str, *sources: str) -> str:
     """Ask the group to replay or drop a key's letters; return the id of the request."""
-    request = Request(
+    request = LetterRequest(
         request_id=uuid.uuid4().hex, action=action, group=GROUP, ordering_key=key, sources=sources or None
     )
     await append(log, [request_record(request)])

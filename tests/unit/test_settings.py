@@ -152,6 +152,8 @@ def test_every_setting_reaches_its_field(tmp_path: Path) -> None:
         ("TIMEZONE", "../../etc/passwd"),
         ("TIMEZONE", "Asia"),
         ("LOG_FORMAT", "xml"),
+        ("INSTANCE", "two words"),
+        ("INSTANCE", "i" * 201),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(name: str, value: str) -> None:

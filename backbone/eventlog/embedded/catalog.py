@@ -65,7 +65,7 @@ class Catalog:
         existing = {self.full_name(state.name): state for state, _ in self._states(connection)}
         wanted = {self.full_name(topic.name): topic for topic in topics}
         counts = {name: existing[name].partitions for name in wanted if name in existing}
-        number = partitions_of_new(list(counts.values()), partitions)
+        number = partitions_of_new(list(counts.values()), len(wanted), partitions)
         new = {name: number for name in wanted if name not in existing}
         lines = [made(name, wanted[name], number, 1, dry_run=dry_run) for name in new]
         for name in () if dry_run else new:

@@ -45,7 +45,7 @@ class Alteration:
         async with answering("describe topics", ANSWER_TIMEOUT_S):
             view = await self._view()
         counts = {name: len(view.topics[name]) for name in self._topics if name in view.topics}
-        number = partitions_of_new(list(counts.values()), partitions)
+        number = partitions_of_new(list(counts.values()), len(self._topics), partitions)
         async with answering("create topics", CHANGE_TIMEOUT_S):
             lines = await self._make(view, number)
         lines += await self._raise_replication(view)

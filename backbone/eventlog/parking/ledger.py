@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from backbone.eventlog import Record
-from backbone.eventlog.parking.letters import DeadLetter, Request, Source, read
+from backbone.eventlog.parking.letters import Source, read
+from schemas.dead_letters import DeadLetter, LetterRequest
 
 UNKNOWN_OFFSET = -1
 
@@ -21,7 +22,7 @@ class Ledger:
     """The letters of keys that are stopped, in order."""
     alone: dict[Source, tuple[str, int]] = field(default_factory=dict)
     """The letters that stop nothing, with their ordering key."""
-    requests: dict[str, tuple[Request, int]] = field(default_factory=dict)
+    requests: dict[str, tuple[LetterRequest, int]] = field(default_factory=dict)
     """What is asked for, by id, with the offset of the request."""
     dealt_with: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     """Offsets by topic and partition."""
@@ -33,14 +34,14 @@ class Ledger:
             return
         match read(record):
             case DeadLetter() as letter:
-                self.put(letter.source, letter.ordering_key, letter.alone, record.offset)
-            case Request(outcome=None) as request:
+                self.put(Source.of_letter(letter), letter.ordering_key, letter.alone, record.offset)
+            case LetterRequest(outcome=None) as request:
                 self.requests[request.request_id] = (request, record.offset)
             case Source() as source:
                 self.remove(source)
             case str() as request_id:
                 self.requests.pop(request_id, None)
-            case Request() | None:
+            case LetterRequest() | None:
                 pass
 
     def put(self, source: Source, ordering_key: str, alone: bool, offset: int = UNKNOWN_OFFSET) -> None:
@@ -86,7 +87,7 @@ class Ledger:
         """How many letters live."""
         return len(self._key_of) + len(self.alone)
 
-    def letters(self, request: Request) -> dict[Source, int]:
+    def letters(self, request: LetterRequest) -> dict[Source, int]:
         """Return the letters that a request is about, in order, with their offsets."""
         of_key = self.by_key.get(request.ordering_key, {})
         if request.sources is None:

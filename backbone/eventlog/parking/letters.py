@@ -1,9 +1,4 @@
-"""What stands in `dead-letters`: letters, which keep a record that was parked, and requests about them.
-
-Both are JSON. A letter's key says where its record came from: `group/topic/partition/offset`; a
-request's is `group/request/id`. A letter that was dealt with, or a request that was carried out, is
-followed by a tombstone of the same key.
-"""
+"""Records of `dead-letters`, written and read: letters, requests, and the tombstones that end them."""
 
 import base64
 from collections.abc import Sequence
@@ -12,9 +7,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from backbone.eventlog import MAX_RECORD_BYTES, NewRecord, Record
+from schemas.dead_letters import DeadLetter, LetterRequest
 from schemas.topics import DEAD_LETTERS
-
-Action = Literal["replay", "drop"]
 
 _LONGEST_REASON = 2_000
 _LONGEST_KEY = 2_000
@@ -32,57 +26,14 @@ class Source(NamedTuple):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
     @classmethod
+    def of_letter(cls, letter: DeadLetter) -> "Source":
+        return cls(letter.topic, letter.partition, letter.offset)
+
+    @classmethod
     def of(cls, text: str) -> "Source":
         """Read what `str` wrote. Raises ValueError."""
         topic, partition, offset = text.rsplit("/", 2)
         return cls(topic, int(partition), int(offset))
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a parked record.
-
-    `ordering_key` is what the record has a place among, or its source where that is not known; records of
-    one ordering key are parked in order, except for those `alone`, which stop no others. `value` is the
-    record's text, base64 where that is no UTF-8, null for a tombstone or (`omitted`) where the letter would
-    be too large: the record itself is where topic (its full name), partition and offset say. `headers` are
-    names and base64. `timestamp` is the record's, in epoch milliseconds.
-    """
-
-    group: str
-    topic: str
-    partition: int
-    offset: int
-    ordering_key: str
-    alone: bool
-    error: str
-    key: str | None
-    value: str | None
-    encoding: Literal["utf-8", "base64", "omitted"]
-    headers: tuple[tuple[str, str], ...] = ()
-    timestamp: int
-
-    @property
-    def source(self) -> Source:
-        return Source(self.topic, self.partition, self.offset)
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request: how many letters it dealt with, how many are left, why it stopped."""
-
-    settled: int
-    left: int
-    error: str | None = None
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody asks the group to do with an ordering key's letters: all of them, or just `sources`."""
-
-    request_id: str
-    action: Action
-    group: str
-    ordering_key: str
-    sources: tuple[str, ...] | None = None
-    outcome: Outcome | None = None
 
 
 class Parked(NamedTuple):
@@ -95,7 +46,7 @@ class Parked(NamedTuple):
 
 
 _letters: msgspec.json.Decoder[DeadLetter] = msgspec.json.Decoder(DeadLetter)
-_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_requests: msgspec.json.Decoder[LetterRequest] = msgspec.json.Decoder(LetterRequest)
 
 
 def letter_of(group: str, full_name: str, parked: Parked) -> NewRecord:
@@ -130,14 +81,14 @@ def letter_key(group: str, source: Source) -> str:
     return f"{group}/{source}"
 
 
-def request_record(request: Request) -> NewRecord:
+def request_record(request: LetterRequest) -> NewRecord:
     """Return the record of a request, which lies where the letters of its ordering key do."""
     return NewRecord(
         DEAD_LETTERS.name, request_key(request), request.ordering_key, msgspec.json.encode(request), _JSON
     )
 
 
-def request_key(request: Request) -> str:
+def request_key(request: LetterRequest) -> str:
     """Return the key of a request in `dead-letters`."""
     return f"{request.group}/request/{request.request_id}"
 
@@ -147,7 +98,7 @@ def tombstones(ordering_key: str, keys: Sequence[str]) -> list[NewRecord]:
     return [NewRecord(DEAD_LETTERS.name, key, ordering_key, None) for key in keys]
 
 
-def read(record: Record) -> DeadLetter | Request | Source | str | None:
+def read(record: Record) -> DeadLetter | LetterRequest | Source | str | None:
     """Return what a record of `dead-letters` says: a letter, a request, or what of these is dealt with.
 
     Of a letter that is its source, of a request its id; None where the record says nothing known.

@@ -15,9 +15,6 @@ from backbone.eventlog import EventLog, Reader, Record, TopicPartition
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.ledger import UNKNOWN_OFFSET, Ledger
 from backbone.eventlog.parking.letters import (
-    DeadLetter,
-    Outcome,
-    Request,
     Source,
     letter_key,
     parked_record,
@@ -26,6 +23,7 @@ from backbone.eventlog.parking.letters import (
     request_record,
     tombstones,
 )
+from schemas.dead_letters import DeadLetter, LetterRequest, Outcome
 from schemas.topics import ALL_TOPICS, DEAD_LETTERS
 
 # More than a batch brings: a key that is written to all the time is caught up with.
@@ -62,7 +60,7 @@ class Clerk:
             await self._parking.catch_up()
         return sum([await self._do(number, request, offset) for number, request, offset in pending])
 
-    async def _do(self, number: int, request: Request, offset: int) -> int:
+    async def _do(self, number: int, request: LetterRequest, offset: int) -> int:
         ledger = self._parking.ledgers[number]
         letters = ledger.letters(request)
         if request.action == "drop":
@@ -90,7 +88,13 @@ class Clerk:
         return applied, None
 
     async def _settle(
-        self, number: int, request: Request, sources: Sequence[Source], reason: str | None, *, done: bool
+        self,
+        number: int,
+        request: LetterRequest,
+        sources: Sequence[Source],
+        reason: str | None,
+        *,
+        done: bool,
     ) -> int:
         """Write the end of these letters and, where the request is `done`, of it; all of that or nothing."""
         ledger = self._parking.ledgers[number]
@@ -132,8 +136,11 @@ class Clerk:
             while reader.positions()[place] <= last:
                 for record in await reader.read(AT_ONCE, 1.0):
                     letter = read(record)
-                    if isinstance(letter, DeadLetter) and letters.get(letter.source) == record.offset:
-                        found[letter.source] = letter
+                    if (
+                        isinstance(letter, DeadLetter)
+                        and letters.get(Source.of_letter(letter)) == record.offset
+                    ):
+                        found[Source.of_letter(letter)] = letter
         finally:
             await reader.close()
         records = {source: await self._record(found.get(source)) for source in letters}
@@ -167,6 +174,6 @@ def _before(letters: Mapping[Source, int], offset: int) -> dict[Source, int]:
     return {source: at for source, at in letters.items() if at < offset}
 
 
-def _left(ledger: Ledger, request: Request, settled: Sequence[Source]) -> int:
+def _left(ledger: Ledger, request: LetterRequest, settled: Sequence[Source]) -> int:
     present = ledger.by_key.get(request.ordering_key, {})
     return len(present.keys() - set(settled))
