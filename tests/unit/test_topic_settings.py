@@ -80,10 +80,12 @@ def test_more_replicas_than_three_stay() -> None:
     assert to_reassign(view, 3) == {}
 
 
-def test_new_topics_follow_the_others() -> None:
-    """A topic that was missing gets as many partitions as those that exist, where these agree."""
-    assert partitions_of_new([6, 6], 3) == 6
-    assert partitions_of_new([6, 5], 3) == partitions_of_new([], 3) == 3
+@pytest.mark.parametrize(
+    ("existing", "number"), [([6, 6], 6), ([6, 6, 6], 6), ([6, 5, 6], 3), ([6], 3), ([], 3)]
+)
+def test_new_topics_follow_the_others(existing: list[int], number: int) -> None:
+    """Of three topics, a missing one gets as many partitions as most others have, where they agree."""
+    assert partitions_of_new(existing, 3, 3) == number
 
 
 def test_uneven_topics_are_said_once() -> None:
