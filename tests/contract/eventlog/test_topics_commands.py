@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from backbone.eventlog import EventLog
 from backbone.settings import Settings
 from schemas.topics import ALL_TOPICS, GROUP_INDEXER, GROUP_NOTIFIER, MESSAGES_CREATED, TOPICS_OF_GROUP
 from tests.support.eventlog import LogSite, after, append, poll_until, record
+from tests.support.waiting import until
 from tests.system.processes import MAEARI, Surroundings
 
 NOWHERE = "kafka://127.0.0.1:9"
@@ -53,19 +55,29 @@ async def test_topics_are_applied_and_shown(surroundings: Surroundings, log: Eve
 
 
 async def test_lag_is_told_for_each_group(surroundings: Surroundings, log: EventLog) -> None:
-    """Given one group that has read a part and one that has not, both lags are right, in JSON and as text."""
+    """Given one group that has read a part and one that has not, both lags are right, in JSON and as text.
+
+    The groups' names are the product's own: on Kafka other tests' members may be counted too.
+    """
     await log.apply_topics(ALL_TOPICS, 2)
     await append(log, [record(MESSAGES_CREATED, f"c{n}", "x") for n in range(50)])
-    member = await log.consumer(GROUP_INDEXER, TOPICS_OF_GROUP[GROUP_INDEXER])
-    read = await poll_until(member, 20, max_records=20)
-    await member.commit(after(read))
+    topics = TOPICS_OF_GROUP[GROUP_INDEXER]
+    member = await log.consumer(GROUP_INDEXER, topics)
+    read = after(await poll_until(member, 20, max_records=20))
+
+    async def stored() -> bool:
+        await member.commit(read)
+        return read.items() <= (await log.committed(GROUP_INDEXER, topics)).items()
+
+    await until(stored)
+    left = 50 - sum(read.values())
     told = json.loads(await surroundings.run("lag", "--json"))
     groups = {group["group"]: group for group in told["groups"]}
-    assert (groups[GROUP_INDEXER]["lag"], groups[GROUP_INDEXER]["members"]) == (50 - len(read), 1)
-    assert (groups[GROUP_NOTIFIER]["lag"], groups[GROUP_NOTIFIER]["members"]) == (50, 0)
+    assert (groups[GROUP_INDEXER]["lag"], groups[GROUP_NOTIFIER]["lag"]) == (left, 50)
+    assert groups[GROUP_INDEXER]["members"] >= 1
     assert len(groups[GROUP_NOTIFIER]["partitions"]) == 8
     text = await surroundings.run("lag", "--group", GROUP_INDEXER)
-    assert text.startswith(f"{GROUP_INDEXER}: 1 member, lag {50 - len(read)}, ")
+    assert re.match(rf"{GROUP_INDEXER}: \d+ members?, lag {left}, in ", text)
     assert GROUP_NOTIFIER not in text
 
 
