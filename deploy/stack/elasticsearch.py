@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from deploy.stack.account import Account, unprivileged
 from deploy.stack.errors import StackError
-from deploy.stack.java import POM, Java, find_java, resolve
+from deploy.stack.java import COMPILE_LITTLE, POM, Java, find_java, resolve
 from deploy.stack.process import (
     ServerProcess,
     reason,
@@ -64,6 +64,7 @@ class Elasticsearch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._port = settings.elasticsearch_port
+        self._short_lived = settings.short_lived
         self._home = settings.root / "elasticsearch"
         self._programs = settings.programs / "elasticsearch"
         self._program = self._programs / f"elasticsearch-{ELASTICSEARCH_VERSION}"
@@ -197,7 +198,10 @@ class Elasticsearch:
                 run=run, host=HOST, port=self._port, transport=self._port + INTERNAL_PORT_OFFSET
             )
         )
-        (config / "jvm.options.d" / "small.options").write_text("-Xms1g\n-Xmx1g\n-XX:-AlwaysPreTouch\n")
+        options = ["-Xms1g", "-Xmx1g", "-XX:-AlwaysPreTouch"]
+        if self._short_lived:
+            options.append(COMPILE_LITTLE)
+        (config / "jvm.options.d" / "small.options").write_text("\n".join(options) + "\n")
         self._process.pid_file.unlink(missing_ok=True)
         account.give(run)
 

@@ -26,6 +26,8 @@ POM = Path(__file__).with_name("pom.xml")
 # taken only when there is nothing else.
 NEWEST_TRIED = 25
 ATTEMPTS = 3
+# For servers that are gone before thorough compiling would pay.
+COMPILE_LITTLE = "-XX:TieredStopAtLevel=1"
 _MAVEN_LOCK = threading.Lock()
 
 

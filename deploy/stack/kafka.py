@@ -19,7 +19,7 @@ from typing import NoReturn
 from deploy.stack import kafka_protocol
 from deploy.stack.account import OWN
 from deploy.stack.errors import StackError, UsageError
-from deploy.stack.java import Java, fetch_java, find_java, resolve
+from deploy.stack.java import COMPILE_LITTLE, Java, fetch_java, find_java, resolve
 from deploy.stack.kafka_configuration import LOGGING, properties
 from deploy.stack.process import (
     ServerProcess,
@@ -185,6 +185,8 @@ class Kafka:
         require_free_port(self._settings.controller_port(broker), "Kafka's controller", setting)
         self._format(java, broker)
         command = [java.program, *JVM.split(), "-Djava.awt.headless=true"]
+        if self._settings.short_lived:
+            command += [COMPILE_LITTLE]
         command += [f"-Dlog4j2.configurationFile={self._home / 'log4j2.properties'}"]
         command += ["-cp", f"{self._jars}/*", "kafka.Kafka"]
         command += [str(self._node(broker) / "server.properties")]

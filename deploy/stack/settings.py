@@ -37,6 +37,8 @@ class Settings:
     """One stack: its folder, its ports, and whether a Docker engine may be used.
 
     `programs_of` is the folder of another stack, whose installed programs are used and not fetched again.
+    With `proxied`, each broker has a second listener, whose clients look for a proxy. With `short_lived`,
+    Java compiles little: servers start sooner, cost a small machine less, and serve slower for good.
     """
 
     root: Path
@@ -46,6 +48,7 @@ class Settings:
     postgres_port: int = 15432
     docker_allowed: bool = True
     proxied: bool = False
+    short_lived: bool = False
 
     @property
     def programs(self) -> Path:

@@ -5,9 +5,12 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
+from typing import ParamSpec, TypeVar
 
 from backbone.errors import Unavailable
 from backbone.eventlog import TopicPartition
+from backbone.outbox import shards_of
 from backbone.wiring import Ports as Stores
 from backbone.wiring import open_ports
 from schemas.topics import GROUP_INDEXER, GROUP_NOTIFIER, MESSAGES_CREATED, MESSAGES_STATE, STREAM_TOPICS
@@ -16,7 +19,7 @@ from tests.faults.cluster import Brokers
 from tests.faults.ledger import Entry, Ledger
 from tests.faults.load import Load, loading
 from tests.faults.oracle import Told
-from tests.faults.platform import CONSUMERS, Platform
+from tests.faults.platform import CONSUMERS, Member, Platform
 from tests.support.waiting import until
 
 ROUNDS = int(os.environ.get("MAEARI_FAULT_ROUNDS", "1"))
@@ -24,6 +27,9 @@ ROUNDS = int(os.environ.get("MAEARI_FAULT_ROUNDS", "1"))
 SHORT_FORM_S = 45.0
 SETTLED_WITHIN_S = 30.0
 GROUPS = (GROUP_INDEXER, GROUP_NOTIFIER)
+SHARDS_METRIC = "maeari_relay_shards"
+T = TypeVar("T")
+P = ParamSpec("P")
 Figures = dict[str, str]
 
 
@@ -48,21 +54,25 @@ class Arena:
         self.told: Told | None = None
         self._name = name
         self._book = book
-        self._notes: Figures = {}
+        self._notes = book.figures.setdefault(name, {})
 
     @asynccontextmanager
     async def under_load(self, *more_backends: str) -> AsyncIterator[Load]:
         """Keep all backends busy during the block; then everything is repaired, and the oracle asked."""
+        began_s = monotonic()
+        ledger = Ledger()
         urls = [backend.url for backend in self.platform.backends]
         try:
-            async with loading(self._name, [*urls, *more_backends]) as load:
-                ledger = load.ledger
-                await load.more_acknowledged(30)
+            async with loading(self._name, [*urls, *more_backends], ledger) as load:
+                await load.more_acknowledged(20)
                 yield load
-                await load.more_acknowledged(30)
+                await load.more_acknowledged(20)
         finally:
-            await asyncio.to_thread(self.platform.repair)
+            self._book.entries += ledger.entries
+            await apart(self.platform.repair)
         await self._judge(ledger)
+        self.note(took_s=monotonic() - began_s)
+        print(_line(self._name, self._notes))
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Return where the topics of events and states end now, for a committed read."""
@@ -96,6 +106,25 @@ class Arena:
 
         await self.holds(each_has_some, within_s)
 
+    async def owns(self, backend: Member, shards: int) -> None:
+        """Wait until a backend relays so many shards."""
+
+        async def all_of_them() -> bool:
+            return await apart(backend.metric, SHARDS_METRIC) == shards
+
+        await self.holds(all_of_them, 20)
+
+    async def shards_spread(self) -> int:
+        """Wait until every shard has an owner, and every backend some shards; return how many there are."""
+        total = await shards_of(self.stores.database, "messages")
+
+        async def spread() -> bool:
+            owned = [await apart(backend.metric, SHARDS_METRIC) for backend in self.platform.backends]
+            return sum(owned) == total and all(owned)
+
+        await self.holds(spread, 20)
+        return total
+
     async def holds(self, condition: Callable[[], Awaitable[bool]], within_s: float) -> None:
         """Wait until the condition holds; while a store does not answer, it does not."""
 
@@ -113,22 +142,24 @@ class Arena:
             self._notes[name] = f"{value:.1f}" if isinstance(value, float) else str(value)
 
     async def _judge(self, ledger: Ledger) -> None:
-        self._book.entries += ledger.entries
         caught_up_s = await oracle.settled(self.stores, SETTLED_WITHIN_S)
         await self.holds(self.brokers.in_sync, SETTLED_WITHIN_S)
         told = self.told = await oracle.check(self.stores, self._book.entries)
         events = len(told.events) - told.duplicates
-        self._book.figures[self._name] = {
+        self._notes |= {
             "acknowledged": str(ledger.acknowledged),
             "unknown": str(ledger.unknown),
             "events": str(events - self._book.events),
             "duplicates": str(told.duplicates - self._book.duplicates),
             "stall_s": f"{ledger.longest_stall_s:.1f}",
             "caught_up_s": f"{caught_up_s:.1f}",
-            **self._notes,
         }
         self._book.events, self._book.duplicates = events, told.duplicates
-        print(_line(self._name, self._book.figures[self._name]))
+
+
+async def apart(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Do work that blocks while the load goes on."""
+    return await asyncio.to_thread(work, *arguments, **named)
 
 
 def table(book: Book) -> Sequence[str]:

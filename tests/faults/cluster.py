@@ -18,6 +18,7 @@ from tests.support.waiting import until
 
 T = TypeVar("T")
 ANSWER_WITHIN_S = 5.0
+LONGER_THAN_A_TRANSACTION_S = 0.5
 
 
 class Brokers:
@@ -49,12 +50,21 @@ class Brokers:
 
         return await self._asked(ask)
 
-    async def open_transactions(self, topic: str, partitions: int) -> bool:
-        """Say whether a transaction is open in the topic: what is readable ends before what is written."""
+    async def stuck_transactions(self, topic: str, partitions: int) -> bool:
+        """Say whether a transaction stays open in the topic: what is readable ends before what is written.
+
+        Those of others come and go meanwhile, so that it must end at the same place twice.
+        """
         places = [TopicPartition(f"{self._prefix}{topic}", number) for number in range(partitions)]
+        before = await self._open_transactions(places)
+        await asyncio.sleep(LONGER_THAN_A_TRANSACTION_S if before else 0)
+        return bool(before.items() & (await self._open_transactions(places)).items()) if before else False
+
+    async def _open_transactions(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where reading ends in each partition with an open transaction."""
         readable = await self._ends(places, "read_committed")
         written = await self._ends(places, "read_uncommitted")
-        return any(readable[place] < written[place] for place in places)
+        return {place: end for place, end in readable.items() if end < written[place]}
 
     async def _ends(self, places: Sequence[TopicPartition], isolation: str) -> Mapping[TopicPartition, int]:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, isolation_level=isolation)

@@ -1,5 +1,6 @@
 """One platform for all fault tests: started with the first, repaired after each, gone with the last."""
 
+import re
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 async def arena(request: pytest.FixtureRequest, platform: Platform) -> AsyncIterator[Arena]:
     """The platform for one test."""
-    name = request.node.name.removeprefix("test_")
+    name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
     async with arena_of(name, platform, request.config.stash[_BOOK]) as opened:
         yield opened
 

@@ -20,7 +20,7 @@ from tests.support.waiting import until
 AUTHORS = ("minji", "지훈", "서연", "alex", "김 한글", "bora", "하은", "sam")
 CHANNELS = ("general", "배포", "잡담", "ops", "설계 검토", "random")
 EVERYONE = "@channel"
-EVERY_S = 0.1
+EVERY_S = 0.25
 ANSWER_WITHIN_S = 3.0
 PATIENCE_S = 40.0
 _SENTENCES = (
@@ -155,11 +155,15 @@ class Load:
 
         await until(enough, within_s)
 
+    async def stalled(self, seconds: float) -> bool:
+        """Say whether nothing was acknowledged for so long."""
+        return self.ledger.since_last_s > seconds
+
 
 @asynccontextmanager
-async def loading(name: str, urls: Sequence[str]) -> AsyncIterator[Load]:
+async def loading(name: str, urls: Sequence[str], ledger: Ledger) -> AsyncIterator[Load]:
     """Keep the backends at these URLs busy during the block; at its end every request has its answer."""
-    ledger, stop = Ledger(), asyncio.Event()
+    stop = asyncio.Event()
     clients = [httpx.AsyncClient(base_url=url, timeout=ANSWER_WITHIN_S) for url in urls]
     authors = [Author(name, number, lambda: clients, ledger) for number in range(len(AUTHORS))]
     working = asyncio.gather(*(author.write(stop) for author in authors))

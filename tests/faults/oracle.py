@@ -44,11 +44,15 @@ class Told:
         """How many records repeat another one."""
         return len(self.events) - len({_event_id(record) for record in self.events})
 
-    def after(self, places: Mapping[TopicPartition, int]) -> "Told":
-        """Return what was appended behind these offsets."""
-        return Told(
-            *([each for each in records if _behind(each, places)] for records in (self.events, self.states))
-        )
+
+def repeated_after(told: Told, places: Mapping[TopicPartition, int]) -> list[str]:
+    """Return what stands behind these offsets and is told before them already."""
+    repeated: list[str] = []
+    for records, name in ((told.events, _event_id), (told.states, _state_id)):
+        before = {name(each) for each in records if each.offset < places[each.topic_partition]}
+        behind = (name(each) for each in records if each.offset >= places[each.topic_partition])
+        repeated += [each for each in behind if each in before]
+    return repeated
 
 
 def check_log(told: Told, partitions: Mapping[str, int], entries: Iterable[Entry]) -> Fold:
@@ -184,5 +188,5 @@ def _event_id(record: Record) -> str:
     return str(json.loads(record.value or b"")["event_id"])
 
 
-def _behind(record: Record, places: Mapping[TopicPartition, int]) -> bool:
-    return record.offset >= places.get(record.topic_partition, 0)
+def _state_id(record: Record) -> str:
+    return f"{record.key} {json.loads(record.value or b'')['version']}"

@@ -18,6 +18,8 @@ from tests.faults.servers import Servers
 from tests.system.processes import MAEARI, Surroundings
 
 BACKENDS, CONSUMERS = 2, 3
+# These serve no API: their probes have a port of their own.
+PROBED_APART = ("indexer", "notifier")
 READY_WITHIN_S = 30.0
 END_WITHIN_S = 10.0
 
@@ -34,7 +36,7 @@ class Member:
         self._watch = watch
         self._process: subprocess.Popen[bytes] | None = None
         ports = surroundings.ports
-        self._probe = f"http://127.0.0.1:{ports.api if command == 'backend' else ports.indexer}"
+        self._probe = f"http://127.0.0.1:{ports.indexer if command in PROBED_APART else ports.api}"
         surroundings.folder.mkdir(parents=True, exist_ok=True)
 
     @property

@@ -102,7 +102,14 @@ def _with_free_ports(folder: Path, programs: Path) -> Settings:
     for _ in range(100):
         first = random.randrange(20_000, 31_000)
         settings = Settings(
-            folder, programs, first, first + 10, first + 20, docker_allowed=False, proxied=True
+            folder,
+            programs,
+            first,
+            first + 10,
+            first + 20,
+            docker_allowed=False,
+            proxied=True,
+            short_lived=True,
         )
         ports = range(first, first + PROXY_PORT_OFFSET + 30)
         if not any(map(_taken, ports)):
