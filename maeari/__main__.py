@@ -7,6 +7,7 @@ import click
 
 from backbone.errors import SetupError
 from backbone.wiring import open_ports
+from maeari.dead_letters import dead_letters
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
 from schemas.topics import TOPICS_OF_GROUP
 
@@ -161,6 +162,9 @@ def lag(group: str | None, as_json: bool, watch: bool, data: Path | None) -> Non
 
     settings = settings_or_exit(data)
     run_work(settings, lambda: run(settings, group, as_json, watch))
+
+
+main.add_command(dead_letters)
 
 
 @main.group()

@@ -18,6 +18,7 @@ from backbone.eventlog.topic_state import require
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from maeari.columns import aligned, counted
+from maeari.parked import Parked, ParkedCounts
 from schemas.topics import TOPICS_OF_GROUP
 
 SAMPLE_S = 1.0
@@ -49,6 +50,8 @@ class GroupLag(msgspec.Struct, frozen=True, kw_only=True):
     lag: int
     in_per_s: float
     out_per_s: float
+    parked_keys: int
+    parked_records: int
     partitions: tuple[PartitionLag, ...]
 
 
@@ -67,6 +70,7 @@ class Look(NamedTuple):
     topics: Mapping[str, TopicState]
     committed: Mapping[str, Mapping[TopicPartition, int]]
     members: Mapping[str, int]
+    parked: Mapping[str, Parked]
 
 
 async def run(settings: Settings, group: str | None, as_json: bool, watch: bool) -> None:
@@ -83,25 +87,29 @@ async def run(settings: Settings, group: str | None, as_json: bool, watch: bool)
 
 async def samples(eventlog: EventLog, groups: Sequence[str], refresh_s: float | None) -> AsyncIterator[Lag]:
     """Yield the lag once, or every `refresh_s` from then on, whatever fails in between."""
-    before = await look(eventlog, groups)
-    pause_s = SAMPLE_S
-    while True:
-        await asyncio.sleep(pause_s)
-        try:
-            now = await look(eventlog, groups)
-        except Unavailable as error:
+    counts = ParkedCounts(eventlog, groups)
+    try:
+        before = await look(eventlog, groups, counts)
+        pause_s = SAMPLE_S
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                now = await look(eventlog, groups, counts)
+            except Unavailable as error:
+                if refresh_s is None:
+                    raise
+                sys.stderr.write(f"maeari: {error}; trying again\n")
+            else:
+                yield between(before, now, eventlog)
+                before = now
             if refresh_s is None:
-                raise
-            sys.stderr.write(f"maeari: {error}; trying again\n")
-        else:
-            yield between(before, now, eventlog)
-            before = now
-        if refresh_s is None:
-            return
-        pause_s = refresh_s
+                return
+            pause_s = refresh_s
+    finally:
+        await counts.close()
 
 
-async def look(eventlog: EventLog, groups: Sequence[str]) -> Look:
+async def look(eventlog: EventLog, groups: Sequence[str], counts: ParkedCounts) -> Look:
     """Look at the log once. Raises Unavailable, or SetupError where topics are missing."""
     # What was committed is asked for first: it is never past the end that is asked for later.
     committed = {group: await eventlog.committed(group, TOPICS_OF_GROUP[group]) for group in groups}
@@ -109,7 +117,7 @@ async def look(eventlog: EventLog, groups: Sequence[str]) -> Look:
     states = await eventlog.topics()
     for group in groups:
         require(states, TOPICS_OF_GROUP[group], eventlog.full_name)
-    return Look(time.monotonic(), states, committed, members)
+    return Look(time.monotonic(), states, committed, members, await counts.look())
 
 
 def between(before: Look, now: Look, eventlog: EventLog) -> Lag:
@@ -127,6 +135,8 @@ def between(before: Look, now: Look, eventlog: EventLog) -> Lag:
                 lag=sum(partition.lag or 0 for partition in partitions),
                 in_per_s=round(sum(partition.in_per_s or 0.0 for partition in partitions), 1),
                 out_per_s=round(sum(partition.out_per_s for partition in partitions), 1),
+                parked_keys=now.parked[group].keys,
+                parked_records=now.parked[group].records,
                 partitions=partitions,
             )
         )
@@ -143,7 +153,7 @@ def lines(group: GroupLag) -> Iterator[str]:
     """Yield what people read of one group."""
     yield (
         f"{group.group}: {group.members} member{'s' * (group.members != 1)}, lag {counted(group.lag)}, "
-        f"in {_rate(group.in_per_s)}/s, out {_rate(group.out_per_s)}/s"
+        f"in {_rate(group.in_per_s)}/s, out {_rate(group.out_per_s)}/s{_parked(group)}"
     )
     rows = [("topic", "partition", "committed", "end", "lag", "in/s", "out/s")]
     rows += [
@@ -159,6 +169,13 @@ def lines(group: GroupLag) -> Iterator[str]:
         for partition in group.partitions
     ]
     yield from (f"  {line}" for line in aligned(rows, numbers_from=1))
+
+
+def _parked(group: GroupLag) -> str:
+    if not group.parked_records:
+        return ""
+    keys = f"{group.parked_keys} key{'s' * (group.parked_keys != 1)}"
+    return f", {keys} stopped with {counted(group.parked_records)} parked"
 
 
 def _partition(place: TopicPartition, full_name: str, before: Look, now: Look, group: str) -> PartitionLag:

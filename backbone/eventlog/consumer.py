@@ -252,7 +252,8 @@ class ConsumingLoop(Generic[E]):
         dependency = f"dead letters of {self._group}"
         if records:
             self._health.down(
-                dependency, f"{records} records of {keys} keys are parked: see `maeari dead-letters list`"
+                dependency,
+                f"{records} parked records, {keys} stopped keys: see `maeari dead-letters list`",
             )
         else:
             self._health.up(dependency)

@@ -8,6 +8,7 @@ from backbone.eventlog import EventLog, TopicPartition, TopicState
 from backbone.eventlog.embedded import EmbeddedEventLog
 from maeari.columns import aligned, counted, sized
 from maeari.lag import Look, between, table
+from maeari.parked import Parked
 from schemas.topics import GROUP_INDEXER, MESSAGES_CREATED
 
 NAME = MESSAGES_CREATED.name
@@ -21,7 +22,9 @@ def eventlog(tmp_path: Path) -> EventLog:
 def look(at_s: float, earliest: tuple[int, ...], end: tuple[int, ...], *committed: int) -> Look:
     state = TopicState(NAME, len(end), "keep", None, 1, earliest, end)
     offsets = {TopicPartition(NAME, number): offset for number, offset in enumerate(committed)}
-    return Look(at_s, {NAME: state}, {GROUP_INDEXER: offsets}, {GROUP_INDEXER: 2})
+    return Look(
+        at_s, {NAME: state}, {GROUP_INDEXER: offsets}, {GROUP_INDEXER: 2}, {GROUP_INDEXER: Parked(1, 1_200)}
+    )
 
 
 def test_lag_and_rates(eventlog: EventLog) -> None:
@@ -30,6 +33,8 @@ def test_lag_and_rates(eventlog: EventLog) -> None:
     (group,) = lag.groups
     assert (group.group, group.members, group.lag, lag.sample_s) == (GROUP_INDEXER, 2, 16, 2.0)
     assert (group.in_per_s, group.out_per_s) == (10.0, 7.0)
+    assert (group.parked_keys, group.parked_records) == (1, 1_200)
+    assert table(lag).splitlines()[0].endswith("1 key stopped with 1,200 parked")
     assert [(p.topic, p.committed, p.end, p.lag) for p in group.partitions] == [
         (f"p.{NAME}", 14, 30, 16),
         (f"p.{NAME}", 5, 5, 0),
@@ -66,7 +71,8 @@ def test_the_table_has_a_line_for_each_partition(eventlog: EventLog) -> None:
         between(look(1.0, (0,), (0,), 0), look(2.0, (0,), (1_234_567,), 1_000), eventlog)
     ).splitlines()
     assert lines == [
-        "search-indexer: 2 members, lag 1,233,567, in 1,234,567/s, out 1,000/s",
+        "search-indexer: 2 members, lag 1,233,567, in 1,234,567/s, out 1,000/s,"
+        " 1 key stopped with 1,200 parked",
         "  topic               partition  committed        end        lag       in/s  out/s",
         "  p.messages.created          0      1,000  1,234,567  1,233,567  1,234,567  1,000",
     ]

@@ -7,6 +7,7 @@ still while records lie before it, is made anew.
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from zlib import crc32
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -56,8 +57,9 @@ class KafkaConsumer:
         self._on_close = on_close
         self._names = names
         self._group = group
-        self._instance = instance
         self._topics = [names.full(topic) for topic in topics]
+        # A member that comes back is given what it held, even where it asks for other topics by now.
+        self._instance = instance and f"{instance}-{crc32(' '.join(self._topics).encode()):08x}"
         self._driver: AIOKafkaConsumer | None = None
         self._assignment = 0
         self._assignment_read = 0

@@ -1,0 +1,42 @@
+"""How much each group has parked, read from `dead-letters` and kept up with from look to look."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from backbone.eventlog import EventLog, Reader
+from backbone.eventlog.parking.ledger import Ledger
+from schemas.topics import DEAD_LETTERS
+
+_AT_ONCE = 1_000
+
+
+class Parked(NamedTuple):
+    """Of one group: how many ordering keys are stopped, and how many records are parked."""
+
+    keys: int
+    records: int
+
+
+class ParkedCounts:
+    """Reads the dead letters once, then what is new with each look."""
+
+    def __init__(self, eventlog: EventLog, groups: Sequence[str]) -> None:
+        self._eventlog = eventlog
+        self._ledgers = {group: Ledger(group) for group in groups}
+        self._reader: Reader | None = None
+
+    async def look(self) -> Mapping[str, Parked]:
+        """Return what is parked by now. Raises Unavailable, or SetupError where the topic is missing."""
+        if self._reader is None:
+            self._reader = await self._eventlog.reader([DEAD_LETTERS])
+        ends = await self._reader.end_offsets()
+        while any(self._reader.positions()[place] < end for place, end in ends.items()):
+            for record in await self._reader.read(_AT_ONCE, 1.0):
+                for ledger in self._ledgers.values():
+                    ledger.take(record)
+        return {group: Parked(len(ledger.by_key), ledger.size) for group, ledger in self._ledgers.items()}
+
+    async def close(self) -> None:
+        """Release the reader."""
+        if self._reader is not None:
+            await self._reader.close()
