@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -72,7 +72,7 @@ class Arena:
             await apart(self.platform.repair)
         await self._judge(ledger)
         self.note(took_s=monotonic() - began_s)
-        print(_line(self._name, self._notes))
+        print(line_of(self._name, self._notes))
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Return where the topics of events and states end now, for a committed read."""
@@ -106,6 +106,10 @@ class Arena:
 
         await self.holds(each_has_some, within_s)
 
+    async def shards(self) -> int:
+        """Return how many shards the outbox of events has."""
+        return await shards_of(self.stores.database, "messages")
+
     async def owns(self, backend: Member, shards: int) -> None:
         """Wait until a backend relays so many shards."""
 
@@ -116,7 +120,7 @@ class Arena:
 
     async def shards_spread(self) -> int:
         """Wait until every shard has an owner, and every backend some shards; return how many there are."""
-        total = await shards_of(self.stores.database, "messages")
+        total = await self.shards()
 
         async def spread() -> bool:
             owned = [await apart(backend.metric, SHARDS_METRIC) for backend in self.platform.backends]
@@ -164,7 +168,7 @@ async def apart(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> 
 
 def table(book: Book) -> Sequence[str]:
     """Return a line for each test."""
-    return [_line(name, figures) for name, figures in book.figures.items()]
+    return [line_of(name, figures) for name, figures in book.figures.items()]
 
 
 @asynccontextmanager
@@ -174,5 +178,5 @@ async def arena_of(name: str, platform: Platform, book: Book) -> AsyncIterator[A
         yield Arena(name, platform, stores, book)
 
 
-def _line(name: str, figures: Figures) -> str:
+def line_of(name: str, figures: Mapping[str, object]) -> str:
     return f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items())

@@ -155,6 +155,15 @@ class Load:
 
         await until(enough, within_s)
 
+    async def one_more_acknowledged(self) -> None:
+        """Return right after the next acknowledgement."""
+        before = self.ledger.acknowledged
+
+        async def came() -> bool:
+            return self.ledger.acknowledged > before
+
+        await until(came, within_s=20, every_s=0.001)
+
     async def stalled(self, seconds: float) -> bool:
         """Say whether nothing was acknowledged for so long."""
         return self.ledger.since_last_s > seconds

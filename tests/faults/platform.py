@@ -4,6 +4,7 @@ They belong to no event loop, so that they can live through many tests.
 """
 
 import re
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -88,6 +89,12 @@ class Member:
         assert self._process is not None
         self._process.wait()
 
+    def limit(self, what: int, soft: int) -> None:
+        """Set a soft limit of the running process, as `ulimit -S` does before one starts."""
+        assert self._process is not None
+        _, hard = resource.prlimit(self._process.pid, what)
+        resource.prlimit(self._process.pid, what, (soft, hard))
+
     def end(self) -> int:
         """Ask it to stop; return its exit code."""
         self.signal(signal.SIGTERM)
@@ -124,8 +131,13 @@ class Platform:
         self._tools = Surroundings(folder, self._variables)
 
     @property
+    def groups(self) -> Sequence[Sequence[Member]]:
+        """Backends, indexers, notifiers."""
+        return (self.backends, self.indexers, self.notifiers)
+
+    @property
     def members(self) -> Sequence[Member]:
-        return (*self.backends, *self.indexers, *self.notifiers)
+        return [member for group in self.groups for member in group]
 
     @property
     def settings(self) -> Settings:

@@ -12,6 +12,7 @@ from tests.faults.oracle import READ_BY
 from tests.faults.platform import others
 
 STAY_S = 1.0
+VISITS = 4
 
 
 async def test_each_consumer_is_killed(arena: Arena) -> None:
@@ -58,8 +59,8 @@ async def test_consumers_join_and_leave_every_second(arena: Arena) -> None:
             asyncio.create_task(come_and_go(arena, group, topics, stop)) for group, topics in READ_BY.items()
         ]
         try:
-            for _ in range(ROUNDS):
-                await load.more_acknowledged(60)
+            for _ in range(ROUNDS * VISITS):
+                await load.more_acknowledged(20)
                 ends, began_s = await arena.ends(), monotonic()
                 await arena.holds(lambda ends=ends: has_read(arena.stores.eventlog, ends), 30)  # type: ignore[misc]
                 arena.note(read_on_within_s=monotonic() - began_s)

@@ -5,6 +5,7 @@ from time import monotonic
 
 from schemas.topics import MESSAGES_STATE
 from tests.faults.arena import ROUNDS, Arena, apart
+from tests.faults.load import Load
 from tests.faults.oracle import repeated_after
 from tests.faults.platform import Member, others
 
@@ -20,7 +21,7 @@ async def test_an_owner_that_was_frozen_overwrites_nothing(arena: Arena) -> None
         for number in range(ROUNDS):
             victim = backends[number % len(backends)]
             (other,) = others(backends, victim)
-            caught = await freeze(arena, victim)
+            caught = await freeze(arena, load, victim)
             began_s = monotonic()
             await arena.owns(other, shards)
             arena.note(frozen_in_transaction=caught, taken_over_after_s=monotonic() - began_s)
@@ -36,10 +37,14 @@ async def test_an_owner_that_was_frozen_overwrites_nothing(arena: Arena) -> None
     assert repeated_after(arena.told, places) == []
 
 
-async def freeze(arena: Arena, victim: Member) -> str:
-    """Stop the process; in the middle of a transaction, when one of some attempts meets it there."""
+async def freeze(arena: Arena, load: Load, victim: Member) -> str:
+    """Stop the process; in the middle of a transaction, when one of some attempts meets it there.
+
+    An acknowledgement is the moment after a commit: what it stored is being told by its owner right then.
+    """
     partitions = arena.platform.settings.partitions
     for _ in range(ATTEMPTS):
+        await load.one_more_acknowledged()
         victim.signal(signal.SIGSTOP)
         if await arena.brokers.stuck_transactions(MESSAGES_STATE.name, partitions):
             return "yes"
