@@ -4,19 +4,32 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from backbone.eventlog.topic_state import changed, duration, kept
-from schemas.topics import REPLAY_HORIZON_MS, Topic
+from schemas.topics import DAY_MS, REPLAY_HORIZON_MS, Topic
 
 CLEANUP, RETENTION_MS, RETENTION_BYTES = "cleanup.policy", "retention.ms", "retention.bytes"
 TOMBSTONES_MS = "delete.retention.ms"
 MIN_IN_SYNC = "min.insync.replicas"
 COMPRESSION = "compression.type"
-READ = (CLEANUP, RETENTION_MS, RETENTION_BYTES, TOMBSTONES_MS, MIN_IN_SYNC, COMPRESSION)
+COMPACTED_WITHIN_MS = "max.compaction.lag.ms"
+READ = (
+    CLEANUP,
+    RETENTION_MS,
+    RETENTION_BYTES,
+    TOMBSTONES_MS,
+    COMPACTED_WITHIN_MS,
+    MIN_IN_SYNC,
+    COMPRESSION,
+)
 
 REPLICATION = 3
 """How many replicas a partition has where there are that many brokers."""
 
+_TIMES = {TOMBSTONES_MS: "time that tombstones are kept", COMPACTED_WITHIN_MS: "time before compaction"}
+_NO_LIMIT_MS = 2**63 - 1
 _KEEPING = {CLEANUP, RETENTION_MS, RETENTION_BYTES}
 _ENOUGH_IN_SYNC = 2
+# The active segment is never compacted, and a small installation would hardly ever begin another.
+_COMPACTED_WITHIN_MS = DAY_MS
 
 
 class Keeping(NamedTuple):
@@ -35,7 +48,11 @@ def wanted(topic: Topic, replication: int) -> dict[str, str]:
     """
     settings = {COMPRESSION: "producer"}
     if topic.cleanup == "compact":
-        settings |= {CLEANUP: "compact", TOMBSTONES_MS: str(REPLAY_HORIZON_MS)}
+        settings |= {
+            CLEANUP: "compact",
+            TOMBSTONES_MS: str(REPLAY_HORIZON_MS),
+            COMPACTED_WITHIN_MS: str(_COMPACTED_WITHIN_MS),
+        }
     elif topic.retention_ms is not None:
         settings |= {CLEANUP: "delete", RETENTION_MS: str(topic.retention_ms)}
     else:
@@ -53,6 +70,8 @@ def to_change(topic: Topic, present: Mapping[str, str], replication: int) -> dic
     # Where there are more replicas than three, more of them may be asked for: but one may always be down.
     if _ENOUGH_IN_SYNC <= int(present.get(MIN_IN_SYNC, "1")) < replication:
         settings.pop(MIN_IN_SYNC, None)
+    if int(present.get(COMPACTED_WITHIN_MS, _COMPACTED_WITHIN_MS + 1)) < _COMPACTED_WITHIN_MS:
+        settings.pop(COMPACTED_WITHIN_MS, None)
     return settings
 
 
@@ -65,12 +84,16 @@ def change_lines(
     if _KEEPING & new.keys():
         what = [kept(state.cleanup, state.retention_ms) for state in (before, after)]
         lines.append(changed(full_name, "cleanup", *what, dry_run=dry_run))
-    if TOMBSTONES_MS in new:
-        times = [duration(int(settings.get(TOMBSTONES_MS, "0"))) for settings in (present, new)]
-        lines.append(changed(full_name, "time that tombstones are kept", *times, dry_run=dry_run))
-    for name in sorted(new.keys() - _KEEPING - {TOMBSTONES_MS}):
+    for name in sorted(_TIMES.keys() & new.keys()):
+        times = [_time(settings.get(name, "0")) for settings in (present, new)]
+        lines.append(changed(full_name, _TIMES[name], *times, dry_run=dry_run))
+    for name in sorted(new.keys() - _KEEPING - _TIMES.keys()):
         lines.append(changed(full_name, name, present.get(name, "nothing"), new[name], dry_run=dry_run))
     return lines
+
+
+def _time(value_ms: str) -> str:
+    return "no limit" if int(value_ms) == _NO_LIMIT_MS else duration(int(value_ms))
 
 
 def keeping(settings: Mapping[str, str] | None) -> Keeping:

@@ -77,6 +77,7 @@ async def test_tombstones_stay_for_the_replay_horizon(site: LogSite) -> None:
     assert await log.apply_topics([MESSAGES_STATE], 1) == [
         f"{name}: cleanup changed from cleaned up by 'compact,delete' to compacted",
         f"{name}: time that tombstones are kept changed from 1 hour to 7 days",
+        f"{name}: time before compaction changed from no limit to 1 day",
     ]
     assert await log.apply_topics([MESSAGES_STATE], 1) == []
 
