@@ -101,7 +101,12 @@ def _carried(topic: Topic) -> list[str]:
 def _messages() -> dict[str, Any]:
     key_of = {name: topic.key for topic in ALL_TOPICS for name in _carried(topic)}
     messages = {event: _message(event, key_of[event], _headers(event)) for event in TOPIC_OF_EVENT}
-    messages["message-state"] = _message("message-state", MESSAGES_STATE.key, None)
+    of_channel = {
+        "type": "object",
+        "properties": {MESSAGES_STATE.ordering_key: {"type": "string"}},
+        "required": [MESSAGES_STATE.ordering_key],
+    }
+    messages["message-state"] = _message("message-state", MESSAGES_STATE.key, of_channel)
     messages["message-tombstone"] = _tombstone(
         "message-tombstone",
         MESSAGES_STATE.key,

@@ -29,8 +29,10 @@ def records_of(row: Row[Any]) -> Sequence[NewRecord]:
 
 
 def _records_of(row: Row[Any]) -> Sequence[NewRecord]:
+    # States are keyed by message: whoever cannot read one, or reads a tombstone, finds the channel here.
+    place = (MESSAGES_STATE.ordering_key, row.ordering_key.encode())
     if row.body is None:
-        return (NewRecord(row.topic, row.record_key, row.ordering_key, None),)
+        return (NewRecord(row.topic, row.record_key, row.ordering_key, None, (place,)),)
     headers = (
         ("event_type", row.event_type.encode()),
         ("schema_version", str(SCHEMA_VERSION).encode()),
@@ -40,7 +42,6 @@ def _records_of(row: Row[Any]) -> Sequence[NewRecord]:
     event = decode(row.body)
     if not isinstance(event, MessagesEvent):
         return (told,)
-    state = NewRecord(
-        MESSAGES_STATE.name, event.payload.message_id, row.ordering_key, encode(state_after(event)), headers
-    )
-    return (told, state)
+    message_id, state = event.payload.message_id, encode(state_after(event))
+    state_headers = (*headers, place)
+    return (told, NewRecord(MESSAGES_STATE.name, message_id, row.ordering_key, state, state_headers))
