@@ -50,8 +50,9 @@ def _hold(settings: Settings, service: str) -> tuple[str, int] | None:
         return None
     folder = Path(tempfile.gettempdir()) / f"maeari-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    # Names are those of one group: the same process on another log is not in the way.
-    where = hashlib.sha256(f"{settings.eventlog_url} {settings.topic_prefix}".encode()).hexdigest()[:12]
+    # Not by address: one log has many (its brokers in another order, a proxy before them), and two processes
+    # that came to it under one name would throw one another out for ever.
+    where = hashlib.sha256(settings.topic_prefix.encode()).hexdigest()[:12]
     for name in _names(settings.instance, service):
         descriptor = os.open(folder / f"{where}-{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -29,6 +29,13 @@ def test_equal_processes_have_names_of_their_own() -> None:
         assert again == first
 
 
+def test_one_log_under_two_addresses() -> None:
+    """Processes that come to one log by different addresses do not get one name."""
+    elsewhere = replace(ON_KAFKA, eventlog_url="kafka://localhost:9092,127.0.0.1:9093")
+    with instance_name(ON_KAFKA, "indexer") as first, instance_name(elsewhere, "indexer") as second:
+        assert first != second
+
+
 def test_a_chosen_name_is_held_once() -> None:
     """A setting that was copied leaves the second process without a name, which is no harm."""
     named = replace(ON_KAFKA, instance="pod-0")
