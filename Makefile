@@ -1,5 +1,6 @@
 # make dev         the whole platform in one process, on files, no server needed
 # make test        the whole suite, on the embedded adapters and on real servers, which it starts
+# make faults      the fault tests alone, each ROUNDS (5) times as long
 # make check       what must hold before a commit: format, lint, types, import directions, schema drift
 # make install     the environment with the locked dependencies
 # make stack-up    Kafka, PostgreSQL and Elasticsearch on this machine; also stack-down, -status, -logs, -wipe
@@ -13,7 +14,10 @@ STACK := $(PYTHON) -m deploy.stack
 # 1 or 3; empty keeps what the stack has.
 BROKERS ?=
 
-.PHONY: help install dev test check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
+# How often each fault test does its harm under `make faults`.
+ROUNDS ?= 5
+
+.PHONY: help install dev test faults check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -26,6 +30,10 @@ dev: $(VENV)/runtime.stamp
 test: $(VENV)/dev.stamp
 	@settings=$$($(STACK) up $(if $(BROKERS),--brokers $(BROKERS))) || exit 1; \
 	env $$settings $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# They bring up a stack of their own, with the programs of the other.
+faults: $(VENV)/dev.stamp
+	MAEARI_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

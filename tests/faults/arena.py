@@ -96,15 +96,21 @@ class Arena:
     async def shared(self, within_s: float = 30.0) -> None:
         """Wait until every group has all its members, and each of them its part of the partitions."""
 
+        seen: dict[str, list[int]] = {}
+
         async def each_has_some() -> bool:
             for group in GROUPS:
                 parts = await self.brokers.members(group)
+                seen[group] = [len(part) for part in parts]
                 if len(parts) != CONSUMERS or not all(parts):
                     return False
                 assert len(frozenset().union(*parts)) == sum(map(len, parts)), f"{group}: read twice"
             return True
 
-        await self.holds(each_has_some, within_s)
+        try:
+            await self.holds(each_has_some, within_s)
+        except TimeoutError:
+            raise AssertionError(f"the partitions of the members after {within_s:.0f} s: {seen}") from None
 
     async def shards(self) -> int:
         """Return how many shards the outbox of events has."""
