@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from backbone.eventlog import Consumer, Record, TopicPartition
 
@@ -20,6 +21,27 @@ class BatchLimits:
 BATCH_LIMITS = BatchLimits()
 
 
+class Span(NamedTuple):
+    """What records lie in one partition: how many, from `first` to before `after`."""
+
+    records: int
+    first: int
+    after: int
+
+
+def spans(records: Sequence[Record]) -> dict[TopicPartition, Span]:
+    """Return where records lie, which are in order per partition."""
+    offsets: dict[TopicPartition, list[int]] = {}
+    for record in records:
+        offsets.setdefault(record.topic_partition, []).append(record.offset)
+    return {place: Span(len(each), each[0], each[-1] + 1) for place, each in offsets.items()}
+
+
+async def rewind(consumer: Consumer, records: Sequence[Record]) -> None:
+    """Have records read again."""
+    await consumer.rewind({place: span.first for place, span in spans(records).items()})
+
+
 async def collect(consumer: Consumer, limits: BatchLimits) -> list[Record]:
     """Return the records of the next batch, or of a few: what comes at once is not left lying.
 
@@ -33,7 +55,7 @@ async def collect(consumer: Consumer, limits: BatchLimits) -> list[Record]:
         try:
             more = await consumer.poll(limits.records - len(records), until_s - now_s(), more=True)
         except BaseException:
-            await consumer.rewind({record.topic_partition: record.offset for record in reversed(records)})
+            await rewind(consumer, records)
             raise
         if consumer.assignment.generation != generation:
             # Whoever holds the partitions now reads the former records again.
@@ -49,9 +71,9 @@ def lots(
 
     A partition whose last attempt failed is a lot of its own.
     """
-    sound: list[Record] = []
+    sound: list[Record] = [] if troubled else list(records)
     alone: dict[TopicPartition, list[Record]] = {}
-    for record in records:
+    for record in records if troubled else ():
         place = record.topic_partition
         (alone.setdefault(place, []) if place in troubled else sound).append(record)
     for lot in (sound, *alone.values()):

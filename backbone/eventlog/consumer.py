@@ -9,13 +9,11 @@ committed. What people ask of the parked records is done between batches.
 """
 
 import asyncio
-from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
-from prometheus_client import Counter
 
 from backbone.errors import Busy, SetupError, Unavailable
 from backbone.eventlog import (
@@ -29,7 +27,7 @@ from backbone.eventlog import (
     metrics,
 )
 from backbone.eventlog.applying import BEHIND, Applier, Handler, Read
-from backbone.eventlog.batches import BATCH_LIMITS, BatchLimits, collect, lots
+from backbone.eventlog.batches import BATCH_LIMITS, BatchLimits, collect, lots, rewind, spans
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.letters import Parked
 from backbone.eventlog.parking.requests import Clerk
@@ -154,7 +152,7 @@ class ConsumingLoop(Generic[E]):
             await self._own(consumer.assignment)
             errors = await self._attend()
         except BaseException:
-            await consumer.rewind(_positions_before(records))
+            await rewind(consumer, records)
             raise
         for lot in lots(records, self._patience.troubled, self._limits):
             error = await self._apply(consumer, lot)
@@ -203,16 +201,15 @@ class ConsumingLoop(Generic[E]):
             except Fenced:
                 raise
             except Exception as error:  # noqa: BLE001 - a handler's defect must not end the process's work
-                await consumer.rewind(_positions_before(rest))
-                self._patience.failed({record.topic_partition for record in rest}, _reason(error), now_s())
-                _count(metrics.retried, self._group, dict.fromkeys(_positions_before(records), 1))
+                await rewind(consumer, rest)
+                self._patience.failed(spans(rest), _reason(error), now_s())
+                for topic, partition in spans(records):
+                    metrics.retried.labels(self._group, topic, str(partition)).inc()
                 return error
             except BaseException:
-                await consumer.rewind(_positions_before(rest))
+                await rewind(consumer, rest)
                 raise
-            self._patience.succeeded(_positions_before(records))
             metrics.batch_seconds.labels(self._group).observe(now_s() - began_s)
-            _count(metrics.consumed, self._group, Tally(record.topic_partition for record in records))
         return None
 
     async def _apply_batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
@@ -220,9 +217,13 @@ class ConsumingLoop(Generic[E]):
         if parked:
             await self._parking.park(parked)
             self._told_parked(parked)
-        positions = _positions_after(records)
+        done = spans(records)
+        positions = {place: span.after for place, span in done.items()}
         await consumer.commit(positions)
         self._parking.committed(positions)
+        self._patience.succeeded(done)
+        for (topic, partition), span in done.items():
+            metrics.consumed.labels(self._group, topic, str(partition)).inc(span.records)
 
     def _told_parked(self, parked: Sequence[Parked]) -> None:
         for record, ordering_key, alone, reason in parked:
@@ -281,16 +282,3 @@ class _Done:
 
 def _reason(error: Exception) -> str:
     return error.dependency if isinstance(error, Unavailable) else type(error).__name__
-
-
-def _count(counter: Counter, group: str, by_place: Mapping[TopicPartition, int]) -> None:
-    for place, number in by_place.items():
-        counter.labels(group, place.topic, str(place.partition)).inc(number)
-
-
-def _positions_before(records: Sequence[Record]) -> dict[TopicPartition, int]:
-    return {record.topic_partition: record.offset for record in reversed(records)}
-
-
-def _positions_after(records: Sequence[Record]) -> dict[TopicPartition, int]:
-    return {record.topic_partition: record.offset + 1 for record in records}

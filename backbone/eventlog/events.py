@@ -25,7 +25,7 @@ def read_stream_event(record: Record) -> StreamEvent:
         raise Poison(f"not an event of a channel: {error}") from error
     if event.sequence > SEQUENCE_MAX:
         raise Poison(f"the sequence {event.sequence} is beyond 63 bits")
-    if any(len(each) > ID_MAX_CHARACTERS for each in _ids(event)):
+    if max(map(len, _ids(event))) > ID_MAX_CHARACTERS:
         raise Poison(f"an id of the event has more than {ID_MAX_CHARACTERS} characters")
     # Only an escape can bring NUL into JSON: without one there is nothing to look for.
     if b"u0000" in (record.value or b"") and _holds_nul(msgspec.to_builtins(event)):
