@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.arena import ROUNDS, SHORT_FORM_S, Arena, Book, arena_of, table
+from tests.faults.arena import A_ROUND_WITHIN_S, ROUNDS, Arena, Book, arena_of, table
 from tests.faults.platform import Platform
 from tests.faults.servers import running_servers
 
@@ -16,19 +16,24 @@ _LOG_LINES = 15
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test has 45 s a round; what the first one has to start does not count."""
+    """Each test has a time of its own, in which what the first one has to start does not count."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(SHORT_FORM_S * ROUNDS, func_only=True))
+            item.add_marker(pytest.mark.timeout(A_ROUND_WITHIN_S * ROUNDS, func_only=True))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def book(request: pytest.FixtureRequest) -> Book:
+    """What the tests have to tell, shown at the end of the run."""
+    return request.config.stash.setdefault(_BOOK, Book())
+
+
+@pytest.fixture(scope="package")
 def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Two backends, three indexers and three notifiers on three brokers, all ready."""
     with running_servers() as servers:
         platform = Platform(servers, tmp_path_factory.mktemp("platform"))
         request.config.stash[_PLATFORM] = platform
-        request.config.stash[_BOOK] = Book()
         platform.set_up()
         try:
             platform.start()
@@ -39,10 +44,10 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-async def arena(request: pytest.FixtureRequest, platform: Platform) -> AsyncIterator[Arena]:
+async def arena(request: pytest.FixtureRequest, platform: Platform, book: Book) -> AsyncIterator[Arena]:
     """The platform for one test."""
     name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
-    async with arena_of(name, platform, request.config.stash[_BOOK]) as opened:
+    async with arena_of(name, platform, book) as opened:
         yield opened
 
 

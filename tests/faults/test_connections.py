@@ -49,8 +49,7 @@ async def test_connections_are_slowed_and_cut(arena: Arena) -> None:
                     await load.more_acknowledged(20)
                 await arena.more_told()
                 await go_dead(arena, links)
-                for link in links.all:
-                    link.mend()
+                await arena.more_told()
                 await arena.shards_spread()
             await arena.shared()
         cuts = sum(link.cuts for link in links.all)
@@ -59,14 +58,15 @@ async def test_connections_are_slowed_and_cut(arena: Arena) -> None:
 
 
 async def go_dead(arena: Arena, links: Links) -> None:
-    """Let nothing through any more, until the work of those behind the links is others'."""
+    """Let nothing through until the shards of the backend behind the links are the other's."""
     (other, *_) = arena.platform.backends
     for link in links.all:
         link.swallow()
     began_s = monotonic()
     await arena.owns(other, await arena.shards())
     arena.note(taken_over_after_s=monotonic() - began_s)
-    await arena.more_told()
+    for link in links.all:
+        link.mend()
 
 
 @asynccontextmanager
