@@ -5,13 +5,11 @@ itself (an election, a coordinator that is loading) is asked again. Whoever sets
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.admin.config_resource import ConfigResourceType
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -25,6 +23,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY
+from backbone.eventlog.kafka.client import SteadyClient
 from backbone.eventlog.kafka.connection import Cluster, stop
 from backbone.eventlog.kafka.requests import DescribeLogDirsRequest
 
@@ -32,7 +31,7 @@ T = TypeVar("T")
 
 LOOK_EVERY_S = 0.05
 
-_NEXT_AFTER_S = 1.5
+_SIZES_WITHIN_S = 1.5
 _OF_GROUPS = 0
 
 _SILENT = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
@@ -58,7 +57,7 @@ class Admin:
     """See the module; ended by `stop`, as aiokafka's clients are."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.client = AIOKafkaClient(**cluster.options)
+        self.client = SteadyClient(**cluster.options)
 
     async def start(self) -> None:
         await self.client.bootstrap()
@@ -67,24 +66,22 @@ class Admin:
         await self.client.close()
 
     async def ask(self, request: object, broker: int | None = None) -> Any:
-        """Send a request to one broker, or to one after the other until somebody answers."""
-        if broker is not None:
-            return await self._send(broker, request)
-        brokers = [metadata.nodeId for metadata in self.client.cluster.brokers()]
-        random.shuffle(brokers)
-        *others, last = brokers
-        for candidate in others:
-            try:
-                async with asyncio.timeout(_NEXT_AFTER_S):
-                    return await self._send(candidate, request)
-            except (*_SILENT, TimeoutError):
-                continue
-        return await self._send(last, request)
+        """Send a request to one broker, or to one shortly after the other until somebody answers."""
+        try:
+            if broker is None:
+                return await self.client.ask_any(request)
+            return await self.client.send(broker, request)
+        except NotImplementedError as error:
+            # Neither side knows a version of the request that the other does.
+            raise Unavailable(DEPENDENCY, f"the brokers' version is not supported: {error}") from error
 
     async def ask_controller(self, request: object) -> Any:
         """Send a request to the broker that the others take for the controller."""
         controller = self.client.cluster.controller
-        return await self.ask(request, None if controller is None else controller.nodeId)
+        # A change is asked for once: any broker passes it on.
+        return await self.ask(
+            request, self.client.get_random_node() if controller is None else controller.nodeId
+        )
 
     async def view(self, wanted: Callable[[str], bool], broker: int | None = None) -> ClusterView:
         """Return the brokers, and those topics whose full names are wanted, as one broker knows them."""
@@ -119,7 +116,7 @@ class Admin:
 
         async def of_broker(broker: int) -> Iterable[tuple[tuple[str, int, int], int]]:
             try:
-                async with asyncio.timeout(_NEXT_AFTER_S):
+                async with asyncio.timeout(_SIZES_WITHIN_S):
                     answer = await self.ask(DescribeLogDirsRequest(asked), broker)
             except (*_SILENT, TimeoutError, Unavailable):
                 return []
@@ -154,13 +151,6 @@ class Admin:
                     raise
             await asyncio.sleep(LOOK_EVERY_S)
             await self.client.force_metadata_update()
-
-    async def _send(self, broker: int, request: object) -> Any:
-        try:
-            return await self.client.send(broker, request)
-        except NotImplementedError as error:
-            # Neither side knows a version of the request that the other does.
-            raise Unavailable(DEPENDENCY, f"the brokers' version is not supported: {error}") from error
 
 
 @asynccontextmanager

@@ -14,11 +14,12 @@ from aiokafka.helpers import create_ssl_context
 
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY
+from backbone.eventlog.kafka.client import SteadyClient
 from backbone.settings import KafkaSecurity
 
 ANSWER_TIMEOUT_S = 5.0
-# Longer than the 6 s in which a cluster notices that one of its brokers died.
-FAILOVER_TIMEOUT_S = 8.0
+# Longer than a cluster needs to replace a broker that died or froze, its controller even: 6 to 9 s.
+FAILOVER_TIMEOUT_S = 12.0
 STOP_TIMEOUT_S = 1.0
 METADATA_MAX_AGE_MS = 30_000
 REQUEST_TIMEOUT_MS = 15_000
@@ -66,6 +67,7 @@ class Cluster:
 
     async def start(self, client: Client) -> None:
         """Start a client; one that does not get through is stopped, so that nothing of it is left."""
+        SteadyClient.adopt(_network(client))
         self._journal.last = ""
         started = False
         try:
@@ -108,9 +110,12 @@ async def stop(client: Client) -> None:
             raise
         log.warning("kafka_client_stopped_hard", error=one_line(error))
         # Without its connections nothing of the client goes on in the background.
-        network = getattr(client, "client", None) or getattr(client, "_client", None)
-        if network is not None:
-            await asyncio.wait((asyncio.ensure_future(network.close()),), timeout=STOP_TIMEOUT_S)
+        await asyncio.wait((asyncio.ensure_future(_network(client).close()),), timeout=STOP_TIMEOUT_S)
+
+
+def _network(client: Client) -> Any:
+    """Return the part of a client that holds its connections."""
+    return getattr(client, "client", None) or client._client  # type: ignore[attr-defined]
 
 
 def one_line(error: BaseException) -> str:

@@ -23,6 +23,8 @@ from schemas.topics import partition_of
 
 # An abandoned transaction keeps committed readers from what lies behind it for so long.
 TRANSACTION_TIMEOUT_MS = 10_000
+# Less than that: the brokers would take a late end of the transaction for that of a fenced producer.
+SEND_TIMEOUT_S = 8.0
 BATCH_BYTES = 128 * 1024
 
 _CODECS = {
@@ -78,7 +80,7 @@ class FencedProducer:
                 raise self._refusal
             self._refusal = Unavailable(DEPENDENCY, "this producer failed before: another must be opened")
             try:
-                async with answering("append", FAILOVER_TIMEOUT_S):
+                async with answering("append", SEND_TIMEOUT_S):
                     too_large = await self._send(records)
             except Fenced as fenced:
                 self._refusal = fenced

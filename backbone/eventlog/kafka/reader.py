@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 
 from backbone.eventlog import Record, TopicPartition
-from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, Cluster, answering, stop
+from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, FAILOVER_TIMEOUT_S, Cluster, answering, stop
 from backbone.eventlog.kafka.records import Names
 
 CHECK_INTERVAL_S = 5.0
@@ -34,13 +34,20 @@ class KafkaReader:
     async def open(self) -> None:
         """Connect and go to the beginning. Raises Unavailable."""
         await self._cluster.start(self._driver)
-        self._driver.assign(self._places)
-        async with answering("beginning offsets", ANSWER_TIMEOUT_S):
-            self._go_to(await self._driver.beginning_offsets(self._places))
+        opened = False
+        try:
+            self._driver.assign(self._places)
+            async with answering("beginning offsets", FAILOVER_TIMEOUT_S):
+                self._go_to(await self._driver.beginning_offsets(self._places))
+            opened = True
+        finally:
+            if not opened:
+                await stop(self._driver)
 
     async def end_offsets(self) -> Mapping[TopicPartition, int]:
         """See Reader."""
-        return {self._names.from_kafka(place): end for place, end in (await self._ends()).items()}
+        ends = await self._ends(FAILOVER_TIMEOUT_S)
+        return {self._names.from_kafka(place): end for place, end in ends.items()}
 
     def positions(self) -> Mapping[TopicPartition, int]:
         """See Reader."""
@@ -63,7 +70,7 @@ class KafkaReader:
 
     async def seek_to_end(self) -> None:
         """See Reader."""
-        self._go_to(await self._ends())
+        self._go_to(await self._ends(FAILOVER_TIMEOUT_S))
 
     async def close(self) -> None:
         """See Reader."""
@@ -78,8 +85,8 @@ class KafkaReader:
             self._go_to({place: self._positions[place] for place in fetched})
             raise
 
-    async def _ends(self) -> Mapping[KafkaPartition, int]:
-        async with answering("end offsets", ANSWER_TIMEOUT_S):
+    async def _ends(self, within_s: float) -> Mapping[KafkaPartition, int]:
+        async with answering("end offsets", within_s):
             ends: Mapping[KafkaPartition, int] = await self._driver.end_offsets(self._places)
         return ends
 
@@ -92,7 +99,7 @@ class KafkaReader:
         """Find out now and then whether the silence is that of brokers that are gone."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._checked_s >= CHECK_INTERVAL_S:
-            await self._ends()
+            await self._ends(ANSWER_TIMEOUT_S)
             self._checked_s = now_s
 
 

@@ -12,21 +12,24 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import BrokerResponseError, for_code
+from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.errors import BrokerResponseError, KafkaConnectionError, NodeNotReadyError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, Fenced
+from backbone.eventlog.kafka.client import SteadyClient
 from backbone.eventlog.kafka.connection import REQUEST_TIMEOUT_MS, Cluster
 
 _ACKNOWLEDGED_BY_ALL = -1
 _DONE = 0
 # INVALID_PRODUCER_EPOCH, PRODUCER_FENCED
 _FENCED = {47, 90}
+_NO_COORDINATOR = 15
+_NOT_COORDINATOR = 16
 # COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, CONCURRENT_TRANSACTIONS
-_PASSING = {14, 15, 51}
+_PASSING = {14, _NO_COORDINATOR, 51}
 _NO_LEADER = 5
 # UNKNOWN_TOPIC_OR_PARTITION (just made), LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER, REPLICA_NOT_AVAILABLE,
 # NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND, KAFKA_STORAGE_ERROR
@@ -48,7 +51,7 @@ class TransactionClient:
     """One transactional id's connections; `identity` is the producer's id and epoch once it has the fence."""
 
     def __init__(self, cluster: Cluster, transactional_id: str, timeout_ms: int) -> None:
-        self.client = AIOKafkaClient(**cluster.options)
+        self.client = SteadyClient(**cluster.options)
         self.identity = (-1, -1)
         self._transactional_id = transactional_id
         self._timeout_ms = timeout_ms
@@ -64,14 +67,21 @@ class TransactionClient:
         """Make the brokers refuse all earlier producers, once what those had begun is ended."""
 
         async def ask() -> Iterable[int]:
-            if self._coordinator is None:
-                try:
+            try:
+                if self._coordinator is None:
                     self._coordinator = await self.client.coordinator_lookup(
                         CoordinationType.TRANSACTION, self._transactional_id
                     )
-                except BrokerResponseError as error:
-                    return [error.errno]
-            answer = await self._ask(InitProducerIdRequest(self._transactional_id, self._timeout_ms))
+                answer = await self._ask(InitProducerIdRequest(self._transactional_id, self._timeout_ms))
+            except BrokerResponseError as error:
+                return [error.errno]
+            except (KafkaConnectionError, NodeNotReadyError):
+                # It died or froze: there will be another.
+                self._coordinator = None
+                return [_NO_COORDINATOR]
+            if answer.error_code == _NOT_COORDINATOR:
+                self._coordinator = None
+                return [_NO_COORDINATOR]
             if answer.error_code == _DONE:
                 self.identity = (answer.producer_id, answer.producer_epoch)
             return [answer.error_code]
