@@ -164,7 +164,8 @@ class ConsumingLoop(Generic[E]):
     async def _own(self, assignment: Assignment) -> None:
         """Take over what the assignment brings, before anything of it is applied."""
         if await self._parking.own(assignment):
-            metrics.rebalances.labels(self._group).inc()
+            if assignment.places:
+                metrics.rebalances.labels(self._group).inc()
             metrics.forget_progress(self._group, self._held - assignment.places)
             self._held = assignment.places
             self._patience.keep_only(self._held)

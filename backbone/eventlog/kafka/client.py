@@ -25,6 +25,7 @@ NEXT_AFTER_S = 0.5
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 1.0
+REMEMBERED_S = 30.0
 
 # What aiokafka's connections raise; RuntimeError comes from uvloop, when one was just closed.
 _FAILURES = (KafkaError, OSError, RuntimeError)
@@ -32,6 +33,8 @@ _FAILURES = (KafkaError, OSError, RuntimeError)
 T = TypeVar("T")
 Place = tuple[object, ConnectionGroup]
 """A broker's id, and what the connection is for."""
+Unheard = dict[tuple[str, int], float]
+"""The servers that did not answer when they were asked last, with the moment of that."""
 
 # aiokafka's own logger: what is said there reaches people as what aiokafka says does.
 _log = logging.getLogger("aiokafka")
@@ -48,15 +51,22 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]
         self._prepare()
 
     @classmethod
-    def adopt(cls, client: AIOKafkaClient) -> None:
-        """Make one of these of a client not yet started, such as aiokafka's consumers and producers have."""
+    def adopt(cls, client: AIOKafkaClient, unheard: Unheard) -> None:
+        """Make one of these of a client not yet started, such as aiokafka's consumers and producers have.
+
+        What `unheard` holds is asked last; clients of one cluster share it.
+        """
         if not isinstance(client, cls):
             client.__class__ = cls
             client._prepare()
+        client._unheard = unheard
 
     async def bootstrap(self) -> None:
         """Take the cluster's metadata from the first server that answers. Raises KafkaConnectionError."""
-        answer = await _first_answer(partial(self._described_by, host, port) for host, port, _ in self.hosts)
+        since_s = time.monotonic() - REMEMBERED_S
+        servers = [(host, port) for host, port, _ in self.hosts]
+        servers.sort(key=lambda server: self._unheard.get(server, since_s) > since_s)
+        answer = await _first_answer(partial(self._described_by, *server) for server in servers)
         if answer is None:
             raise KafkaConnectionError(f"Unable to bootstrap from {self.hosts}")
         self.cluster.update_metadata(answer)
@@ -93,12 +103,15 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]
     def _prepare(self) -> None:
         self._watching = None
         self._answering: object = None
+        self._unheard: Unheard = {}
         self._silent: set[object] = set()
         self._connecting: dict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._failed_s: dict[Place, float] = {}
 
     async def _described_by(self, host: str, port: int) -> Any:
         """Return the metadata that a server gives, None if it gives none."""
+        # Whoever is asked after it and answers first ends this.
+        self._unheard[host, port] = time.monotonic()
         try:
             connection = await self._connected(host, port)
             try:
@@ -109,6 +122,7 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]
         except _FAILURES as error:
             _log.error('Unable to connect to "%s:%s": %s', host, port, _text(error))
             return None
+        del self._unheard[host, port]
         # A cluster that is just starting may know no broker yet.
         return answer if answer.brokers else None
 

@@ -14,7 +14,7 @@ from aiokafka.helpers import create_ssl_context
 
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY
-from backbone.eventlog.kafka.client import SteadyClient
+from backbone.eventlog.kafka.client import SteadyClient, Unheard
 from backbone.settings import KafkaSecurity
 
 ANSWER_TIMEOUT_S = 5.0
@@ -47,6 +47,7 @@ class Cluster:
         self.servers = bootstrap_servers
         self._security = security
         self._journal = _journal()
+        self._unheard: Unheard = {}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Cluster:
 
     async def start(self, client: Client) -> None:
         """Start a client; one that does not get through is stopped, so that nothing of it is left."""
-        SteadyClient.adopt(_network(client))
+        SteadyClient.adopt(_network(client), self._unheard)
         self._journal.last = ""
         started = False
         try:

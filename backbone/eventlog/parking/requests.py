@@ -5,6 +5,7 @@ carried out bit by bit between batches, while new events of its key still queue 
 outcome and a tombstone: a key is stopped until no letter of it is left.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -28,6 +29,8 @@ from schemas.topics import ALL_TOPICS, DEAD_LETTERS
 
 # More than a batch brings: a key that is written to all the time is caught up with.
 AT_ONCE = 1_000
+# Batches are not kept waiting longer than this takes, and one bit of a request.
+_ATTEND_S = 1.0
 
 Apply = Callable[[Sequence[Record]], Awaitable[Mapping[Source, str]]]
 """Applies records and returns those that are refused for good, with the reason. Raises Unavailable."""
@@ -46,10 +49,12 @@ class Clerk:
         self._bare_names = {eventlog.full_name(topic.name): topic for topic in ALL_TOPICS}
 
     async def attend(self) -> int:
-        """Look for requests and do a part of each one; return how many letters were dealt with.
+        """Look for requests and do some of what they ask; return how many letters or requests were done.
 
-        Raises Unavailable: what is not done then is done the next time.
+        Raises Unavailable, or what a handler raised: what is not done then is done the next time.
         """
+        now_s = asyncio.get_running_loop().time
+        until_s = now_s() + _ATTEND_S
         await self._parking.look()
         pending = [
             (number, request, offset)
@@ -58,7 +63,19 @@ class Clerk:
         ]
         if pending:
             await self._parking.catch_up()
-        return sum([await self._do(number, request, offset) for number, request, offset in pending])
+        done, defect = 0, None
+        for number, request, offset in pending:
+            try:
+                done += 1 + await self._do(number, request, offset)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below, once the other requests had their turn
+                defect = error
+            if now_s() > until_s:
+                break
+        if defect is not None:
+            raise defect
+        return done
 
     async def _do(self, number: int, request: LetterRequest, offset: int) -> int:
         ledger = self._parking.ledgers[number]

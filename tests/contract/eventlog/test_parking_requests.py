@@ -163,10 +163,14 @@ async def test_a_failing_replay_stops_no_others(log: EventLog) -> None:
     """Given a defect that a letter meets, the request waits, and everything else goes on."""
     async with member(log) as one:
         await stopped(one, log)
+        await send(log, BESIDE, "!bad")
+        await one.until(lambda: one.loop.parked == 2)
         one.effects.fail(ValueError("a defect"))
         asked = await ask(log, "replay", STUCK)
+        await ask(log, "drop", BESIDE)
         with pytest.raises(ValueError, match="a defect"):
             await one.step_for_ever()
+        assert one.loop.parked == 1
         one.effects.then = None
         await send(log, FREE, "free")
         await one.until(lambda: one.loop.parked == 0 and "free" in one.effects.applied)
