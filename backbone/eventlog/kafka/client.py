@@ -122,7 +122,7 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]
         except _FAILURES as error:
             _log.error('Unable to connect to "%s:%s": %s', host, port, _text(error))
             return None
-        del self._unheard[host, port]
+        self._unheard.pop((host, port), None)
         # A cluster that is just starting may know no broker yet.
         return answer if answer.brokers else None
 

@@ -114,6 +114,21 @@ async def test_servers_that_do_not_answer_are_passed_over(
     assert not [entry.getMessage() for entry in caplog.records if entry.name == "asyncio"]
 
 
+async def test_a_server_that_did_not_answer_is_asked_last_for_a_while(
+    real_settings: Settings, servers: str, link: Link
+) -> None:
+    """Only the first question of a log waits for a frozen server, not each that follows."""
+    link.swallow()
+    log = KafkaEventLog(
+        f"127.0.0.1:{link.port},{servers}", real_settings.topic_prefix, "none", KafkaSecurity()
+    )
+    await log.topics()
+    assert len(link._connections) == 1
+    await log.topics()
+    await (await log.producer()).close()
+    assert len(link._connections) == 1
+
+
 async def test_what_any_broker_can_answer_is_asked_of_the_next(client: SteadyClient, link: Link) -> None:
     """A frozen broker keeps neither metadata nor the search for a coordinator from being answered."""
     link.swallow()
