@@ -2,7 +2,8 @@
 
 Consumers that come back under their name within the session time-out get their partitions back without
 a rebalance (Kafka's static membership, KIP-345). A name is held by a lock on a file of the machine, so
-that the first of several equal processes always gets the first name, and a copied setting harms nobody.
+that the first of several equal processes always gets the first name. Members on two machines that go by
+one name all the same are told from each other by the consumer, which then does without.
 """
 
 import fcntl
@@ -22,6 +23,8 @@ from backbone.settings import Settings
 
 AUTOMATIC, NO_NAME = "auto", "none"
 _MOST_ON_ONE_MACHINE = 100
+# Set in an address that was made up for want of one: it would be another after each restart.
+_RANDOM_ADDRESS = 1 << 40
 
 log = structlog.get_logger()
 
@@ -71,6 +74,9 @@ def _names(chosen: str, service: str) -> Iterator[str]:
         yield f"{chosen}-{service}"
         return
     # Machines that were copied have one host name, and containers of several machines one address.
-    host = re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname())[:100]
+    machine = [re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname())[:100]]
+    address = uuid.getnode()
+    if not address & _RANDOM_ADDRESS:
+        machine.append(f"{address:012x}")
     for number in range(_MOST_ON_ONE_MACHINE):
-        yield f"{host}-{uuid.getnode():012x}-{service}-{number}"
+        yield "-".join((*machine, service, str(number)))

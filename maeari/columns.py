@@ -14,6 +14,11 @@ def aligned(rows: Sequence[Sequence[str]], numbers_from: int) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
+def plain(text: str) -> str:
+    """Return text of others as one line that a terminal only prints: what controls it is written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def counted(number: float | None) -> str:
     """Return a number with its thousands apart, `-` for one that nobody knows."""
     return "-" if number is None else f"{number:,.0f}"

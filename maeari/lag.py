@@ -18,7 +18,7 @@ from backbone.eventlog.topic_state import require
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from maeari.columns import aligned, counted
-from maeari.parked import Parked, ParkedCounts
+from maeari.parked import ParkedCount, ParkedCounts
 from schemas.topics import TOPICS_OF_GROUP
 
 SAMPLE_S = 1.0
@@ -70,7 +70,7 @@ class Look(NamedTuple):
     topics: Mapping[str, TopicState]
     committed: Mapping[str, Mapping[TopicPartition, int]]
     members: Mapping[str, int]
-    parked: Mapping[str, Parked]
+    parked: Mapping[str, ParkedCount]
 
 
 async def run(settings: Settings, group: str | None, as_json: bool, watch: bool) -> None:

@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 from backbone.eventlog import EventLog, Reader
 from backbone.eventlog.parking.ledger import Ledger
+from backbone.eventlog.reading import read_to_end
 from schemas.topics import DEAD_LETTERS
 
-_AT_ONCE = 1_000
 
-
-class Parked(NamedTuple):
+class ParkedCount(NamedTuple):
     """Of one group: how many ordering keys are stopped, and how many records are parked."""
 
     keys: int
@@ -25,16 +24,19 @@ class ParkedCounts:
         self._ledgers = {group: Ledger(group) for group in groups}
         self._reader: Reader | None = None
 
-    async def look(self) -> Mapping[str, Parked]:
+    async def look(self) -> Mapping[str, ParkedCount]:
         """Return what is parked by now. Raises Unavailable, or SetupError where the topic is missing."""
         if self._reader is None:
             self._reader = await self._eventlog.reader([DEAD_LETTERS])
-        ends = await self._reader.end_offsets()
-        while any(self._reader.positions()[place] < end for place, end in ends.items()):
-            for record in await self._reader.read(_AT_ONCE, 1.0):
+        async for records in read_to_end(self._reader):
+            for record in records:
                 for ledger in self._ledgers.values():
                     ledger.take(record)
-        return {group: Parked(len(ledger.by_key), ledger.size) for group, ledger in self._ledgers.items()}
+        for ledger in self._ledgers.values():
+            ledger.dealt_with.clear()
+        return {
+            group: ParkedCount(len(ledger.by_key), ledger.size) for group, ledger in self._ledgers.items()
+        }
 
     async def close(self) -> None:
         """Release the reader."""

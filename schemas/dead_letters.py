@@ -37,9 +37,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request: how many letters it dealt with, how many are left, why it stopped."""
+    """What became of a request: how many letters were dealt with, how many are left, why it stopped.
 
-    settled: int
+    A drop of a whole key replays what came to lie behind its letters since it was asked for.
+    """
+
+    replayed: int
+    dropped: int
     left: int
     error: str | None = None
 
@@ -47,7 +51,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class LetterRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asks a group to do with an ordering key's letters: with all of them, or just `sources`.
 
-    A source is `topic/partition/offset`, the topic by its full name.
+    A source is `topic/partition/offset`, the topic by its full name. With its outcome it names none.
     """
 
     request_id: str

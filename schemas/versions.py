@@ -69,6 +69,11 @@ class EventDecoder(Generic[T]):
         event = decode_with(_anything, data)
         for version in range(envelope.schema_version, self._version):
             upcaster = self._upcasters.get((event["event_type"], version), dict)
-            event = upcaster(event) | {"schema_version": version + 1}
+            try:
+                event = upcaster(event) | {"schema_version": version + 1}
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise msgspec.ValidationError(
+                    f"not an event of schema_version {version}: {type(error).__name__} {error}"
+                ) from error
         read: T = msgspec.convert(event, self._kind)
         return read

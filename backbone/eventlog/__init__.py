@@ -173,13 +173,16 @@ class Consumer(Protocol):
 
     @property
     def assignment(self) -> Assignment:
-        """What the records of the last poll were read under."""
+        """What is held; right after a poll, what its records were read under."""
 
     def pause(self, places: Collection[TopicPartition]) -> None:
         """Return no records of these partitions, and of all others again, until told otherwise."""
 
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Store the next offset to read, for each partition still held. Raises Unavailable."""
+    async def commit(self, positions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """Store the next offset to read, for each partition still held; return those that were stored.
+
+        Raises Unavailable.
+        """
 
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read again from these offsets, where the partition is still held."""
@@ -194,8 +197,13 @@ class Consumer(Protocol):
 class Reader(Protocol):
     """Reads partitions without a group, from the beginning; commits nothing."""
 
-    async def end_offsets(self) -> Mapping[TopicPartition, int]:
-        """Return the present end of each partition read (the offset after the last). Raises Unavailable."""
+    async def end_offsets(self, undecided: bool = False) -> Mapping[TopicPartition, int]:
+        """Return the present end of each partition read (the offset after the last). Raises Unavailable.
+
+        That is the end of what can be read now. What was appended since the beginning of a transaction that
+        is not decided yet lies behind it, others' acknowledged records, too: with `undecided`, the end is
+        behind all that, and positions get there once it is decided.
+        """
 
     def positions(self) -> Mapping[TopicPartition, int]:
         """Return the next offset to read, for each partition; compare these, not offsets of records seen."""

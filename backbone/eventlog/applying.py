@@ -14,10 +14,8 @@ from backbone.eventlog import Record
 from backbone.eventlog.events import ordering_key
 from backbone.eventlog.metrics import passed_over
 from backbone.eventlog.parking import Parking
-from backbone.eventlog.parking.letters import Parked, Source
+from backbone.eventlog.parking.letters import BEHIND, Parked, Source
 from schemas.topics import Topic
-
-BEHIND = "waits behind an earlier record of its key"
 
 E = TypeVar("E")
 

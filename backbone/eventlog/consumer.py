@@ -10,6 +10,7 @@ committed. What people ask of the parked records is done between batches.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -26,17 +27,19 @@ from backbone.eventlog import (
     TopicPartition,
     metrics,
 )
-from backbone.eventlog.applying import BEHIND, Applier, Handler, Read
+from backbone.eventlog.applying import Applier, Handler, Read
 from backbone.eventlog.batches import BATCH_LIMITS, BatchLimits, collect, lots, rewind, spans
 from backbone.eventlog.parking import Parking
-from backbone.eventlog.parking.letters import Parked
 from backbone.eventlog.parking.requests import Clerk
+from backbone.eventlog.parking.telling import ParkingTeller
 from backbone.eventlog.patience import Patience, pause_s
 from backbone.health import Health
 from backbone.waiting import stopped_within, until_stopped
 from schemas.topics import Topic
 
 STOP_GRACE_S = 2.0
+# No effect takes nearly as long; one that hangs is given up and tried again.
+APPLIED_WITHIN_S = 120.0
 # How often requests about parked records are looked for, and the gauges are set.
 LOOK_EVERY_S = 0.5
 TELL_EVERY_S = 2.0
@@ -70,11 +73,12 @@ class ConsumingLoop(Generic[E]):
         self._parking = Parking(eventlog, group, self._topics)
         self._applier = Applier(self._topics, read, handle, self._parking)
         self._clerk = Clerk(eventlog, self._parking, self._applier.apply_after_all)
+        self._teller = ParkingTeller(self._parking, health)
         self._consumer: Consumer | None = None
         self._patience = Patience()
         self._held: frozenset[TopicPartition] = frozenset()
+        self._generation = 0
         self._look_at_s = 0.0
-        self._tell_at_s = 0.0
         self._failures = 0
         self._unattended = 0
         self._down: set[str] = set()
@@ -82,7 +86,7 @@ class ConsumingLoop(Generic[E]):
     @property
     def parked(self) -> int:
         """How many records are parked in the partitions that this member holds."""
-        return self._parking.letters
+        return self._parking.parked_records
 
     async def step(self) -> int:
         """Read and apply one batch; return its number of records.
@@ -100,10 +104,15 @@ class ConsumingLoop(Generic[E]):
 
         Raises SetupError; every other trouble is noted, and tried again after a growing pause.
         """
-        while not stop.is_set():
-            wait_s = await until_stopped(self._attempt(), stop, STOP_GRACE_S)
-            if wait_s:
-                await stopped_within(stop, wait_s)
+        telling = asyncio.create_task(self._keep_telling())
+        try:
+            while not stop.is_set():
+                wait_s = await until_stopped(self._attempt(), stop, STOP_GRACE_S)
+                if wait_s:
+                    await stopped_within(stop, wait_s)
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
 
     async def close(self) -> None:
         """Leave the group."""
@@ -126,13 +135,14 @@ class ConsumingLoop(Generic[E]):
             self._note(error)
             if isinstance(error, Fenced):
                 # Another member holds what this one took for its own: it has yet to hear of that.
-                await self.close()
+                with suppress(Unavailable):
+                    await self.close()
             self._failures += 1
             return pause_s(self._failures)
         self._failures = 0
         for each in done.errors:
             self._note(each)
-        if not done.errors and not self._patience.troubled:
+        if not done.errors and not self._patience.troubled and not self._unattended:
             for dependency in {DEPENDENCY, *self._down}:
                 self._health.up(dependency)
             self._down.clear()
@@ -158,18 +168,18 @@ class ConsumingLoop(Generic[E]):
             error = await self._apply(consumer, lot)
             if error is not None:
                 errors.append(error)
-        await self._tell(consumer)
         return _Done(len(records), errors)
 
     async def _own(self, assignment: Assignment) -> None:
         """Take over what the assignment brings, before anything of it is applied."""
         if await self._parking.own(assignment):
-            if assignment.places:
+            if assignment.places and assignment.generation != self._generation:
                 metrics.rebalances.labels(self._group).inc()
+            self._generation = assignment.generation
             metrics.forget_progress(self._group, self._held - assignment.places)
             self._held = assignment.places
             self._patience.keep_only(self._held)
-            self._show_parked()
+            self._teller.show()
 
     async def _attend(self) -> list[Exception]:
         """Do what is asked of the parked records; return what kept it from being done now."""
@@ -185,9 +195,8 @@ class ConsumingLoop(Generic[E]):
             self._look_at_s = now_s() + pause_s(self._unattended)
             return [error]
         self._unattended = 0
-        if dealt_with:
-            self._show_parked()
-        else:
+        self._teller.show()
+        if not dealt_with:
             self._look_at_s = now_s() + LOOK_EVERY_S
         return []
 
@@ -200,6 +209,7 @@ class ConsumingLoop(Generic[E]):
             try:
                 await self._apply_batch(consumer, records)
             except Fenced:
+                await rewind(consumer, rest)
                 raise
             except Exception as error:  # noqa: BLE001 - a handler's defect must not end the process's work
                 await rewind(consumer, rest)
@@ -214,51 +224,35 @@ class ConsumingLoop(Generic[E]):
         return None
 
     async def _apply_batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
-        parked = await self._applier.apply(records)
-        if parked:
-            await self._parking.park(parked)
-            self._told_parked(parked)
+        try:
+            async with asyncio.timeout(APPLIED_WITHIN_S):
+                parked = await self._applier.apply(records)
+        except TimeoutError as error:
+            raise Unavailable(
+                self._group, f"a batch was not applied within {APPLIED_WITHIN_S:g} s"
+            ) from error
+        for number in sorted({each.record.partition for each in parked}):
+            lot = [each for each in parked if each.record.partition == number]
+            await self._parking.park(number, lot)
+            self._teller.parked(lot)
         done = spans(records)
-        positions = {place: span.after for place, span in done.items()}
-        await consumer.commit(positions)
-        self._parking.committed(positions)
+        stored = await consumer.commit({place: span.after for place, span in done.items()})
+        self._parking.committed(stored)
         self._patience.succeeded(done)
-        for (topic, partition), span in done.items():
-            metrics.consumed.labels(self._group, topic, str(partition)).inc(span.records)
+        for topic, partition in stored:
+            number = done[TopicPartition(topic, partition)].records
+            metrics.consumed.labels(self._group, topic, str(partition)).inc(number)
 
-    def _told_parked(self, parked: Sequence[Parked]) -> None:
-        for record, ordering_key, alone, reason in parked:
-            metrics.parked.labels(self._group, record.topic).inc()
-            # What only waits behind another was told of with that one.
-            tell = log.info if reason == BEHIND else log.error
-            tell(
-                "record_parked",
-                group=self._group,
-                source=str(self._parking.source(record)),
-                ordering_key=ordering_key,
-                alone=alone,
-                reason=reason,
-            )
-        self._show_parked()
-
-    async def _tell(self, consumer: Consumer) -> None:
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._tell_at_s:
-            self._tell_at_s = now_s + TELL_EVERY_S
-            metrics.show_progress(self._group, await consumer.progress())
-
-    def _show_parked(self) -> None:
-        keys, records = self._parking.keys, self._parking.letters
-        metrics.parked_keys.labels(self._group).set(keys)
-        metrics.parked_records.labels(self._group).set(records)
-        dependency = f"dead letters of {self._group}"
-        if records:
-            self._health.down(
-                dependency,
-                f"{records} parked records, {keys} stopped keys: see `maeari dead-letters list`",
-            )
-        else:
-            self._health.up(dependency)
+    async def _keep_telling(self) -> None:
+        """Show how far the partitions are read, whatever the steps are waiting for."""
+        while True:
+            if self._consumer is not None:
+                # That the log does not answer is heard, and told, by the steps.
+                with suppress(Unavailable):
+                    progress = await self._consumer.progress()
+                    held = {place: each for place, each in progress.items() if place in self._held}
+                    metrics.show_progress(self._group, held)
+            await asyncio.sleep(TELL_EVERY_S)
 
     def _note(self, error: Exception) -> None:
         """Tell of a failure, in the log and to the probes."""

@@ -1,6 +1,7 @@
 """What a record says: its event, and the key among whose events it has a place."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -44,11 +45,12 @@ def read_message_event(record: Record) -> MessagesEvent:
 def ordering_key(record: Record, topic: Topic) -> str | None:
     """Return the key that the topic's records are ordered by, None where the record does not tell it.
 
-    It stands in the payload, in a header of its name, or, where records are keyed by it, in the key.
+    It stands in the payload, in a header of its name, or, where records are keyed by it, in the key; what
+    is longer than an id may be is none.
     """
     for candidate in _keys(record, topic):
         if candidate:
-            return candidate
+            return candidate if len(candidate) <= ID_MAX_CHARACTERS else None
     return None
 
 
@@ -56,7 +58,8 @@ def _keys(record: Record, topic: Topic) -> Iterator[str | None]:
     yield _in_payload(record.value or b"", topic.ordering_key)
     for name, value in record.headers:
         if name == topic.ordering_key:
-            yield value.decode(errors="replace")
+            with suppress(UnicodeDecodeError):
+                yield value.decode()
     if topic.key == topic.ordering_key:
         yield record.key
 

@@ -5,16 +5,21 @@ from pathlib import Path
 import click
 
 from maeari.process import run_work, settings_or_exit
+from schemas.topics import TOPICS_OF_GROUP
 
 _data = click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the embedded files, in place of MAEARI_DATA.",
 )
-_some_group = click.option("--group", help="Of this consumer group only.")
+_some_group = click.option(
+    "--group", type=click.Choice(list(TOPICS_OF_GROUP)), help="Of this consumer group only."
+)
 _some_key = click.option("--key", help="Of this ordering key only: a channel_id, or a user_id.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_group = click.option("--group", required=True, help="The consumer group.")
+_group = click.option(
+    "--group", required=True, type=click.Choice(list(TOPICS_OF_GROUP)), help="The consumer group."
+)
 _key = click.option("--key", help="The ordering key: a channel_id, or a user_id.")
 _all = click.option("--all", "every_key", is_flag=True, help="All ordering keys of the group.")
 _sources = click.option(
@@ -22,6 +27,7 @@ _sources = click.option(
     "sources",
     multiple=True,
     metavar="TOPIC/PARTITION/OFFSET",
+    callback=lambda _context, _option, values: tuple(_source(value) for value in values),
     help="Only this record, as `show` names it; may be repeated.",
 )
 _timeout = click.option(
@@ -87,7 +93,8 @@ def replay(
     """Have the group apply what is parked, in order; a key whose records are all applied goes on.
 
     It stops at the first record that still cannot be applied, and says why. The group's own process does it:
-    where none runs, the request waits in the log.
+    where none runs, the request waits in the log. With --source, only the first records of a key's queue can
+    be named: none is applied before one that is older.
     """
     from maeari.dead_letters.asking import Choice, ask  # noqa: PLC0415
 
@@ -101,7 +108,7 @@ def replay(
 @_key
 @_all
 @_sources
-@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--yes", is_flag=True, help="Do not ask first, as it does on a terminal.")
 @_timeout
 @_data
 def drop(
@@ -123,6 +130,13 @@ def drop(
     settings = settings_or_exit(data)
     choice = Choice(group, _keys(key, every_key, sources), sources)
     run_work(settings, lambda: ask(settings, "drop", choice, timeout_s, sure=yes))
+
+
+def _source(text: str) -> str:
+    topic, *numbers = text.rsplit("/", 2)
+    if not topic or len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise click.BadParameter(f"{text!r} is not TOPIC/PARTITION/OFFSET, as `show` names a record")
+    return text
 
 
 def _keys(key: str | None, every_key: bool, sources: tuple[str, ...]) -> str | None:

@@ -3,7 +3,7 @@
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import click
@@ -12,12 +12,14 @@ from backbone.eventlog import EventLog, Reader
 from backbone.eventlog.parking.letters import Source, read, request_record
 from backbone.settings import Settings
 from backbone.wiring import open_ports
+from maeari.columns import plain
 from maeari.dead_letters.letters import Letter, living, without_content
 from schemas.dead_letters import Action, LetterRequest, Outcome
 from schemas.topics import DEAD_LETTERS
 
 DONE, FAILED = 0, 1
 _READ_AT_ONCE = 1_000
+_SOURCES_MAX = 1_000
 
 
 class Choice(NamedTuple):
@@ -35,8 +37,11 @@ async def ask(settings: Settings, action: Action, choice: Choice, timeout_s: flo
         requests = requests_for(action, choice, letters)
         if requests is None:
             return FAILED
+        number = len(choice.sources or letters)
         if not sure and sys.stdin.isatty():
-            click.confirm(f"{choice.group} will never apply these records. Drop them?", abort=True)
+            keys = len({each.ordering_key for each in requests})
+            what = f"{number} record{'s' * (number != 1)} of {keys} key{'s' * (keys != 1)}"
+            click.confirm(f"{choice.group} will never apply {what}. Drop?", abort=True)
         reader = await ports.eventlog.reader([DEAD_LETTERS])
         try:
             await reader.seek_to_end()
@@ -66,19 +71,27 @@ def requests_for(action: Action, choice: Choice, letters: Sequence[Letter]) -> l
         # Letters alone are asked for by name: the key's queue, where it has one, is another matter.
         alone = [source for source, each in its_own.items() if each.alone]
         queued = [source for source, each in its_own.items() if not each.alone]
-        lots = [(alone, True), (queued, bool(choice.sources))]
+        named = alone + (queued if choice.sources else [])
+        lots: list[Sequence[str] | None] = list(batched(named))
+        if queued and not choice.sources:
+            lots.append(None)
         requests += [
             LetterRequest(
                 request_id=uuid.uuid4().hex,
                 action=action,
                 group=choice.group,
                 ordering_key=key,
-                sources=tuple(lot) if by_name else None,
+                sources=None if lot is None else tuple(lot),
             )
-            for lot, by_name in lots
-            if lot
+            for lot in lots
         ]
     return requests
+
+
+def batched(sources: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield as many at a time as one request names."""
+    for start in range(0, len(sources), _SOURCES_MAX):
+        yield sources[start : start + _SOURCES_MAX]
 
 
 async def _append(eventlog: EventLog, requests: Sequence[LetterRequest]) -> None:
@@ -109,15 +122,20 @@ def _told(requests: Sequence[LetterRequest], outcomes: dict[str, Outcome], timeo
         if outcome is None:
             code = FAILED
             click.echo(
-                f"maeari: {request.ordering_key}: no member of {request.group} has done it within"
+                f"maeari: {plain(request.ordering_key)}: no member of {request.group} has done it within"
                 f" {timeout_s:g} s; the request stays in the log, and is done as soon as one can",
                 err=True,
             )
             continue
-        done = "replayed" if request.action == "replay" else "dropped"
+        done = [f"dropped {outcome.dropped}"] if request.action == "drop" else []
+        done += [f"replayed {outcome.replayed}"] if request.action == "replay" or outcome.replayed else []
         left = f"{outcome.left} still parked" if outcome.left else "none parked any more"
-        click.echo(f"{request.ordering_key}: {done} {outcome.settled}, {left}")
+        click.echo(plain(f"{request.ordering_key}: {', '.join(done)}, {left}"))
         if outcome.error is not None:
             code = FAILED
-            click.echo(f"maeari: {request.ordering_key}: stopped at {outcome.error}", err=True)
+            click.echo(
+                plain(f"maeari: {request.ordering_key}: stopped at {outcome.error};")
+                + " mend the cause and replay again, or drop that record",
+                err=True,
+            )
     return code

@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from backbone.eventlog import EventLog, Record
-from backbone.eventlog.parking.letters import Source, read
+from backbone.eventlog import EventLog
+from backbone.eventlog.parking.letters import read
+from backbone.eventlog.reading import read_to_end
 from schemas.dead_letters import DeadLetter
 from schemas.topics import DEAD_LETTERS
-
-_AT_ONCE = 1_000
 
 
 class Letter(NamedTuple):
@@ -31,31 +30,22 @@ async def living(
     found: dict[str, Letter] = {}
     reader = await eventlog.reader([DEAD_LETTERS])
     try:
-        ends = await reader.end_offsets()
-        while any(reader.positions()[place] < end for place, end in ends.items()):
-            for record in await reader.read(_AT_ONCE, 1.0):
-                _fold(found, record, keep)
+        async for records in read_to_end(reader, undecided=True):
+            for record in records:
+                said = read(record)
+                found.pop(record.key or "", None)
+                if (
+                    isinstance(said, DeadLetter)
+                    and group in (None, said.group)
+                    and key in (None, said.ordering_key)
+                ):
+                    # One that is parked again is the later one: that is the order in which it is applied.
+                    found[record.key or ""] = Letter(keep(said), record.timestamp_ms)
     finally:
         await reader.close()
-    chosen = [
-        letter
-        for letter in found.values()
-        if group in (None, letter.letter.group) and key in (None, letter.letter.ordering_key)
-    ]
-    return sorted(chosen, key=lambda each: (each.letter.group, each.letter.ordering_key))
+    return sorted(found.values(), key=lambda each: (each.letter.group, each.letter.ordering_key))
 
 
 def without_content(letter: DeadLetter) -> DeadLetter:
     """Return what of a letter is enough to list it, and to ask about it."""
     return msgspec.structs.replace(letter, value=None, headers=())
-
-
-def _fold(found: dict[str, Letter], record: Record, keep: Callable[[DeadLetter], DeadLetter]) -> None:
-    said = read(record)
-    key = record.key or ""
-    if isinstance(said, DeadLetter):
-        # One that is parked again is the later one: that is the order in which it is applied.
-        found.pop(key, None)
-        found[key] = Letter(keep(said), record.timestamp_ms)
-    elif isinstance(said, Source):
-        found.pop(key, None)

@@ -12,7 +12,7 @@ import msgspec
 from backbone.eventlog.parking.letters import Source
 from backbone.settings import Settings
 from backbone.wiring import open_ports
-from maeari.columns import aligned
+from maeari.columns import aligned, plain
 from maeari.dead_letters.letters import Letter, living, without_content
 from schemas.clock import format_ms
 
@@ -42,9 +42,9 @@ async def print_keys(settings: Settings, group: str | None, key: str | None, as_
     rows = [("group", "key", "first record", "since", "error", "records")]
     for each in keys:
         name = f"{each.ordering_key} (alone)" if each.alone else each.ordering_key
-        error = " ".join(each.error.split())
+        error = each.error
         cut = error if len(error) <= _LONGEST_ERROR else f"{error[: _LONGEST_ERROR - 1]}…"
-        rows.append((each.group, name, each.first, each.since, cut, str(each.records)))
+        rows.append((each.group, plain(name), each.first, each.since, plain(cut), str(each.records)))
     lines = aligned(rows, numbers_from=5) if keys else ["nothing is parked"]
     click.echo("\n".join(lines))
 
@@ -79,7 +79,7 @@ async def print_letters(settings: Settings, group: str | None, key: str | None, 
     if not letters:
         click.echo("nothing is parked")
     for number, each in enumerate(letters):
-        click.echo("\n".join((*([""] if number else []), *_lines(each))))
+        click.echo("\n".join((*([""] if number else []), *map(plain, _lines(each)))))
 
 
 def _lines(each: Letter) -> Iterable[str]:

@@ -27,6 +27,7 @@ class Member:
     """One member of the group, with the effects that it had."""
 
     def __init__(self, log: EventLog, effects: Effects) -> None:
+        self.log = log
         self.effects = effects
         self.health = Health("eventlog")
         self.loop = ConsumingLoop(log, GROUP, TOPICS, read_text, effects, self.health, limits=LIMITS)

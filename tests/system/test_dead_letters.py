@@ -81,7 +81,9 @@ async def test_a_poisoned_channel(surroundings: Surroundings) -> None:
         (("replay", "--key", "k"), 2, "--group"),
         (("drop", *GROUP, "--key", "k"), 1, "has not parked a record of the key 'k'"),
         (("drop", *GROUP, "--source", "t/0/1"), 1, "has not parked the record t/0/1"),
-        (("replay", "--group", "nobody", "--all"), 1, "nobody has not parked"),
+        (("replay", *GROUP, "--all"), 1, "search-indexer has not parked a record"),
+        (("replay", "--group", "nobody", "--all"), 2, "search-indexer"),
+        (("drop", *GROUP, "--source", "nonsense"), 2, "TOPIC/PARTITION/OFFSET"),
     ],
 )
 async def test_what_is_not_there_is_said(

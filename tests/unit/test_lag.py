@@ -8,7 +8,7 @@ from backbone.eventlog import EventLog, TopicPartition, TopicState
 from backbone.eventlog.embedded import EmbeddedEventLog
 from maeari.columns import aligned, counted, sized
 from maeari.lag import Look, between, table
-from maeari.parked import Parked
+from maeari.parked import ParkedCount
 from schemas.topics import GROUP_INDEXER, MESSAGES_CREATED
 
 NAME = MESSAGES_CREATED.name
@@ -23,7 +23,11 @@ def look(at_s: float, earliest: tuple[int, ...], end: tuple[int, ...], *committe
     state = TopicState(NAME, len(end), "keep", None, 1, earliest, end)
     offsets = {TopicPartition(NAME, number): offset for number, offset in enumerate(committed)}
     return Look(
-        at_s, {NAME: state}, {GROUP_INDEXER: offsets}, {GROUP_INDEXER: 2}, {GROUP_INDEXER: Parked(1, 1_200)}
+        at_s,
+        {NAME: state},
+        {GROUP_INDEXER: offsets},
+        {GROUP_INDEXER: 2},
+        {GROUP_INDEXER: ParkedCount(1, 1_200)},
     )
 
 

@@ -94,13 +94,15 @@ class EmbeddedConsumer:
             # Nothing in the file changes when a member dies: look again for that from time to time.
             await self._storage.changed_since(changes, min(left_s, _RECHECK_S))
 
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+    async def commit(self, positions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """See Consumer; the file refuses the offset of a partition that has another owner by now."""
         held = {id_: positions[name] for id_, name in self._held() if name in positions}
-        if held:
-            await self._storage.write(
-                partial(groups.commit, me=self._me, offsets=held, epochs=dict(self._epochs))
-            )
+        if not held:
+            return {}
+        stored = await self._storage.write(
+            partial(groups.commit, me=self._me, offsets=held, epochs=dict(self._epochs))
+        )
+        return {self._names[id_]: offset for id_, offset in stored.items()}
 
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
         """See Consumer."""

@@ -88,14 +88,18 @@ def leave(connection: sqlite3.Connection, group: str, member_id: str) -> None:
 
 def commit(
     connection: sqlite3.Connection, me: Membership, offsets: Mapping[int, int], epochs: Mapping[int, int]
-) -> None:
-    """Store the offsets of those partitions that the member has owned ever since it read them."""
+) -> dict[int, int]:
+    """Store, and return, the offsets of those partitions that the member has owned since it read them."""
+    stored = {}
     for id_, offset in offsets.items():
-        connection.execute(
+        done = connection.execute(
             "INSERT OR REPLACE INTO committed SELECT group_name, partition_id, ? FROM owners"
             " WHERE group_name = ? AND partition_id = ? AND member_id = ? AND epoch = ?",
             (offset, me.group, id_, me.member_id, epochs.get(id_)),
         )
+        if done.rowcount:
+            stored[id_] = offset
+    return stored
 
 
 def committed_offsets(

@@ -20,8 +20,9 @@ class EmbeddedReader:
         self._positions = dict.fromkeys(partition_ids, 0)
         self._turn = 0
 
-    async def end_offsets(self) -> Mapping[TopicPartition, int]:
-        """See Reader."""
+    async def end_offsets(self, undecided: bool = False) -> Mapping[TopicPartition, int]:
+        """See Reader; nothing is undecided here."""
+        del undecided
         ends = await self._bounds()
         return {self._names[id_]: ends[id_].next_offset for id_ in self._positions}
 

@@ -27,6 +27,7 @@ from backbone.eventlog.kafka.connection import (
     stop,
 )
 from backbone.eventlog.kafka.records import Names
+from backbone.eventlog.kafka.watch import BatchInHand, Standstill
 
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 1_000
@@ -35,7 +36,7 @@ REBALANCE_GRACE_S = 5.0
 FETCH_MAX_BYTES = 16 * 1024 * 1024
 PARTITION_FETCH_MAX_BYTES = 1024 * 1024
 CHECK_INTERVAL_S = 5.0
-STANDSTILL_S = 30.0
+LOST_WITH_A_NAME = 5
 _POSITIONS_WITHIN_S = 0.2
 
 log = structlog.get_logger()
@@ -67,11 +68,11 @@ class KafkaConsumer:
         # Under the present assignment, by partition: the end of what was handed out, and what was committed.
         self._handed_out: dict[KafkaPartition, int] = {}
         self._committed: dict[KafkaPartition, int] = {}
-        self._no_batch_in_hand = asyncio.Event()
-        self._no_batch_in_hand.set()
+        self._in_hand = BatchInHand()
+        self._lost_in_a_row = 0
         self._committing: asyncio.Task[None] | None = None
         self._checked_s = 0.0
-        self._standing: dict[TopicPartition, tuple[int, float]] = {}
+        self._standing = Standstill()
 
     async def open(self) -> AIOKafkaConsumer:
         """Connect and ask to join; partitions come with the polls. Raises Unavailable."""
@@ -109,7 +110,8 @@ class KafkaConsumer:
     async def poll(self, max_records: int, timeout_s: float, more: bool = False) -> list[Record]:
         """See Consumer."""
         if not more:
-            self._no_batch_in_hand.set()
+            self._in_hand.clear()
+            await self._check_progress()
         driver = await self.open()
         self._leave_paused_alone(driver)
         try:
@@ -123,20 +125,21 @@ class KafkaConsumer:
             raise Unavailable(DEPENDENCY, f"fetch: {one_line(error)}") from error
         if fetched:
             self._assignment_read = self._assignment
-            self._no_batch_in_hand.clear()
+            self._in_hand.take(fetched)
             self._handed_out.update({place: batch[-1].offset + 1 for place, batch in fetched.items()})
         elif not more:
             await self._commit_past_markers(driver)
-            await self._check_progress()
         return self._names.records(fetched)
 
-    async def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+    async def commit(self, positions: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """See Consumer."""
         driver, offsets = self._held(positions)
-        if driver is None or not offsets:
-            return
-        await self._commit_if_held(driver, offsets)
-        self._no_batch_in_hand.set()
+        if driver is None or not offsets or not await self._commit_if_held(driver, offsets):
+            await self._note_lost()
+            return {}
+        self._lost_in_a_row = 0
+        self._in_hand.put_down([each for each in offsets if offsets[each] >= self._handed_out.get(each, 0)])
+        return {self._names.from_kafka(place): offset for place, offset in offsets.items()}
 
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
         """See Consumer."""
@@ -145,7 +148,7 @@ class KafkaConsumer:
             for place, offset in offsets.items():
                 driver.seek(place, offset)
                 self._handed_out[place] = offset
-        self._no_batch_in_hand.set()
+            self._in_hand.put_down(offsets.keys())
 
     async def progress(self) -> Mapping[TopicPartition, Progress]:
         """See Consumer."""
@@ -162,15 +165,11 @@ class KafkaConsumer:
     async def close(self) -> None:
         """See Consumer."""
         self._on_close(self)
-        self._no_batch_in_hand.set()
         await self._discard()
 
     async def revoked(self) -> None:
         """Give the batch in hand a few seconds to be committed before the partitions go."""
-        try:
-            async with asyncio.timeout(REBALANCE_GRACE_S):
-                await self._no_batch_in_hand.wait()
-        except TimeoutError:
+        if not await self._in_hand.put_down_within(REBALANCE_GRACE_S):
             log.info("batch_outlived_its_assignment", group=self._group)
 
     def assigned(self) -> None:
@@ -189,6 +188,18 @@ class KafkaConsumer:
         self._assignment += 1
         self._handed_out.clear()
         self._committed.clear()
+        self._in_hand.clear()
+
+    async def _note_lost(self) -> None:
+        """Give the member's name up where commits are lost one after the other: somebody else goes by it.
+
+        Each of two members with one name takes the place of the other, for ever.
+        """
+        self._lost_in_a_row += 1
+        if self._instance is not None and self._lost_in_a_row >= LOST_WITH_A_NAME:
+            log.warning("instance_name_given_up", group=self._group, remedy="set MAEARI_INSTANCE")
+            self._instance = None
+            await self._discard()
 
     async def _commit_past_markers(self, driver: AIOKafkaConsumer) -> None:
         """Commit the positions where everything before them was committed.
@@ -209,8 +220,8 @@ class KafkaConsumer:
         if offsets:
             await self._commit_if_held(driver, offsets)
 
-    async def _commit_if_held(self, driver: AIOKafkaConsumer, offsets: Mapping[KafkaPartition, int]) -> None:
-        """Commit; for partitions that have become another member's that does nothing. Raises Unavailable."""
+    async def _commit_if_held(self, driver: AIOKafkaConsumer, offsets: Mapping[KafkaPartition, int]) -> bool:
+        """Commit, but nothing of what has become another's; say if it was done. Raises Unavailable."""
         assignment = self._assignment
         try:
             async with answering("commit", FAILOVER_TIMEOUT_S):
@@ -219,9 +230,10 @@ class KafkaConsumer:
             if not isinstance(error.__cause__, CommitFailedError | IllegalStateError):
                 raise
             log.info("commit_of_lost_partitions_dropped", group=self._group, reason=error.detail)
-        else:
-            if assignment == self._assignment:
-                self._committed.update(offsets)
+            return False
+        if assignment == self._assignment:
+            self._committed.update(offsets)
+        return True
 
     async def _commit(self, driver: AIOKafkaConsumer, offsets: Mapping[KafkaPartition, int]) -> None:
         """Commit in a task that outlives the caller's patience: aiokafka does not bear being interrupted.
@@ -249,20 +261,15 @@ class KafkaConsumer:
         now_s = asyncio.get_running_loop().time()
         if self._driver is None or now_s - self._checked_s < CHECK_INTERVAL_S:
             return
-        before, self._standing = self._standing, {}
         if not self._driver.assignment():
             async with answering("metadata", ANSWER_TIMEOUT_S):
                 await self._driver.topics()
         progress = await self.progress()
         self._checked_s = now_s
-        for place, each in progress.items():
-            if self._names.to_kafka(place) in self._paused:
-                continue
-            known, since_s = before.get(place, (-1, now_s))
-            stands = each.lag > 0 and each.position == known
-            self._standing[place] = (each.position, since_s if stands else now_s)
-        stuck = [place for place, (_, since_s) in self._standing.items() if now_s - since_s > STANDSTILL_S]
-        if stuck:
+        read_on = {
+            place: each for place, each in progress.items() if self._names.to_kafka(place) not in self._paused
+        }
+        if stuck := self._standing.look(read_on, now_s):
             log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))
             await self._discard()
 

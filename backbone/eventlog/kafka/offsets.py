@@ -3,21 +3,23 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError, LeaderNotAvailableError
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from backbone.eventlog.kafka.admin import Admin, ClusterView, check_code
+from backbone.eventlog.kafka.admin import LOOK_EVERY_S, Admin, ClusterView, check_code
 
 T = TypeVar("T")
 
 NOBODY_KNOWS = -1
 
 _NO_REPLICA = -1
-_READ_COMMITTED = 1
+_READ_UNCOMMITTED, _READ_COMMITTED = 0, 1
 _LATEST, _EARLIEST = -1, -2
 _GROUP_ID_NOT_FOUND = 69
 
@@ -54,6 +56,21 @@ async def bounds(admin: Admin, view: ClusterView) -> Bounds:
     return Bounds(earliest, end)
 
 
+async def appended(client: AIOKafkaClient, places: Sequence[KafkaPartition]) -> Mapping[KafkaPartition, int]:
+    """Return the offsets after all that was appended, transactions that are not decided included.
+
+    Asks again while leaders move: whoever calls sets a time. Raises the driver's errors.
+    """
+    while True:
+        try:
+            return await _appended(client, places)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+        await asyncio.sleep(LOOK_EVERY_S)
+        await client.force_metadata_update()
+
+
 async def committed(
     admin: Admin, group: str, places: Sequence[KafkaPartition]
 ) -> Mapping[KafkaPartition, int]:
@@ -88,11 +105,32 @@ async def members(admin: Admin, group: str) -> int:
     return await admin.of_group(group, ask)
 
 
+async def _appended(client: AIOKafkaClient, places: Sequence[KafkaPartition]) -> dict[KafkaPartition, int]:
+    by_leader: dict[int, list[KafkaPartition]] = defaultdict(list)
+    for place in places:
+        leader = client.cluster.leader_for_partition(place)
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError(f"{place.topic}/{place.partition}")
+        by_leader[leader].append(place)
+    found: dict[KafkaPartition, int] = {}
+    for leader, led in by_leader.items():
+        request = OffsetRequest(_NO_REPLICA, _READ_UNCOMMITTED, _asked(led, _LATEST))
+        found |= _told(await client.send(leader, request))
+    return found
+
+
 async def _offsets(
     admin: Admin, leader: int, places: Sequence[KafkaPartition], moment: int
 ) -> dict[KafkaPartition, int]:
-    topics = _by_topic((place.topic, (place.partition, moment)) for place in places)
-    answer = await admin.ask(OffsetRequest(_NO_REPLICA, _READ_COMMITTED, topics), leader)
+    request = OffsetRequest(_NO_REPLICA, _READ_COMMITTED, _asked(places, moment))
+    return _told(await admin.ask(request, leader))
+
+
+def _asked(places: Iterable[KafkaPartition], moment: int) -> list[tuple[str, list[tuple[int, int]]]]:
+    return _by_topic((place.topic, (place.partition, moment)) for place in places)
+
+
+def _told(answer: Any) -> dict[KafkaPartition, int]:
     found = {}
     for topic, partitions in answer.topics:
         for number, code, _timestamp, offset in partitions:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 
-from backbone.eventlog import Record, TopicPartition
+from backbone.errors import Unavailable
+from backbone.eventlog import DEPENDENCY, Record, TopicPartition
 from backbone.eventlog.kafka.connection import ANSWER_TIMEOUT_S, FAILOVER_TIMEOUT_S, Cluster, answering, stop
+from backbone.eventlog.kafka.offsets import appended
 from backbone.eventlog.kafka.records import Names
 
 CHECK_INTERVAL_S = 5.0
@@ -30,6 +32,7 @@ class KafkaReader:
         self._driver = new_reading_driver(cluster)
         self._positions: dict[KafkaPartition, int] = {}
         self._checked_s = 0.0
+        self._behind: dict[KafkaPartition, int] = {}
 
     async def open(self) -> None:
         """Connect and go to the beginning. Raises Unavailable."""
@@ -44,9 +47,13 @@ class KafkaReader:
             if not opened:
                 await stop(self._driver)
 
-    async def end_offsets(self) -> Mapping[TopicPartition, int]:
+    async def end_offsets(self, undecided: bool = False) -> Mapping[TopicPartition, int]:
         """See Reader."""
-        ends = await self._ends(FAILOVER_TIMEOUT_S)
+        if undecided:
+            async with answering("end offsets", FAILOVER_TIMEOUT_S):
+                ends = await appended(self._driver._client, self._places)
+        else:
+            ends = await self._ends(FAILOVER_TIMEOUT_S)
         return {self._names.from_kafka(place): end for place, end in ends.items()}
 
     def positions(self) -> Mapping[TopicPartition, int]:
@@ -61,7 +68,7 @@ class KafkaReader:
             fetched = await self._driver.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
             self._positions = await self._positions_after(fetched)
         if not fetched:
-            await self._check()
+            await self._check(timeout_s)
         return self._names.records(fetched)
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -95,12 +102,21 @@ class KafkaReader:
             self._driver.seek(place, offset)
             self._positions[place] = offset
 
-    async def _check(self) -> None:
-        """Find out now and then whether the silence is that of brokers that are gone."""
+    async def _check(self, waited_s: float) -> None:
+        """Find out now and then whether the silence is that of brokers that are gone, or of the driver.
+
+        A driver's task that fetches can end for good, and tells nobody. Raises Unavailable.
+        """
         now_s = asyncio.get_running_loop().time()
-        if now_s - self._checked_s >= CHECK_INTERVAL_S:
-            await self._ends(ANSWER_TIMEOUT_S)
-            self._checked_s = now_s
+        if now_s - self._checked_s < CHECK_INTERVAL_S:
+            return
+        ends = await self._ends(ANSWER_TIMEOUT_S)
+        self._checked_s = now_s
+        behind = {place: at for place, at in self._positions.items() if at < ends[place]}
+        stands = behind and behind == self._behind
+        self._behind = behind
+        if stands and waited_s > 0:
+            raise Unavailable(DEPENDENCY, "a reader stands still before records")
 
 
 def new_reading_driver(cluster: Cluster) -> AIOKafkaConsumer:

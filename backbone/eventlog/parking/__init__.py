@@ -7,7 +7,8 @@ owner appears later. Order is the offset in the dead letters.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from backbone.errors import Unavailable
 from backbone.eventlog import (
@@ -22,10 +23,9 @@ from backbone.eventlog import (
 )
 from backbone.eventlog.parking.ledger import Ledger
 from backbone.eventlog.parking.letters import Parked, Source, letter_of
+from backbone.eventlog.reading import READ_AT_ONCE, read_to_end
 from backbone.eventlog.topic_state import require, require_same_partitions
 from schemas.topics import DEAD_LETTERS, Topic, partition_of
-
-_READ_AT_ONCE = 1_000
 
 
 class Parking:
@@ -47,12 +47,12 @@ class Parking:
         return self._ledgers
 
     @property
-    def keys(self) -> int:
+    def stopped_keys(self) -> int:
         """How many ordering keys are stopped."""
         return sum(len(ledger.by_key) for ledger in self._ledgers.values())
 
     @property
-    def letters(self) -> int:
+    def parked_records(self) -> int:
         """How many records are parked."""
         return sum(ledger.size for ledger in self._ledgers.values())
 
@@ -64,7 +64,7 @@ class Parking:
         if assignment.generation == self._generation:
             return False
         numbers = {place.partition for place in assignment.places}
-        if not self._partitions:
+        if not self._partitions or not numbers <= self._ledgers.keys():
             await self._count_partitions()
         self._check(assignment, numbers)
         await self._close_producers()
@@ -104,20 +104,19 @@ class Parking:
         """Return the name of a record in the dead letters."""
         return Source(self._eventlog.full_name(record.topic), record.partition, record.offset)
 
-    async def park(self, parked: Sequence[Parked]) -> None:
-        """Write letters, in order. Raises Unavailable; Fenced when the partitions are another's by now."""
-        by_number: dict[int, list[Parked]] = {}
+    async def park(self, number: int, parked: Sequence[Parked]) -> None:
+        """Write the letters of records of one partition, in order.
+
+        Raises Unavailable; Fenced when the partition is another's by now.
+        """
+        full_name = self._eventlog.full_name
+        await self.send(
+            number, [letter_of(self.group, full_name(each.record.topic), each) for each in parked]
+        )
         for each in parked:
-            by_number.setdefault(each.record.partition, []).append(each)
-        for number, lot in by_number.items():
-            letters = [
-                letter_of(self.group, self._eventlog.full_name(each.record.topic), each) for each in lot
-            ]
-            await self.send(number, letters)
-            for each in lot:
-                # What stands alone may lie in another partition, and is met when that is read.
-                if not each.alone:
-                    self._ledgers[number].put(self.source(each.record), each.ordering_key, alone=False)
+            # What stands alone may lie in another partition, and is met when that is read.
+            if not each.alone:
+                self._ledgers[number].put(self.source(each.record), each.ordering_key, alone=False)
 
     async def send(self, number: int, records: Sequence[NewRecord]) -> None:
         """Append to the dead letters, as the owner of a partition. Raises Unavailable."""
@@ -136,19 +135,33 @@ class Parking:
 
     async def look(self) -> None:
         """Take in what is new in the dead letters, requests first of all. Raises Unavailable."""
-        while self._reader is not None:
-            records = await self._reader.read(_READ_AT_ONCE, 0.0)
-            self._take(records)
-            if not records:
-                break
+        async with self._reading() as reader:
+            while reader is not None:
+                records = await reader.read(READ_AT_ONCE, 0.0)
+                self._take(records)
+                if not records:
+                    break
 
     async def catch_up(self) -> None:
         """Take in all that lies in the dead letters by now. Raises Unavailable."""
-        if self._reader is None:
-            return
-        ends = await self._reader.end_offsets()
-        while any(self._reader.positions()[place] < end for place, end in ends.items()):
-            self._take(await self._reader.read(_READ_AT_ONCE, 1.0))
+        async with self._reading() as reader:
+            if reader is not None:
+                # Behind another group's transaction that is not decided may lie letters of this one.
+                async for records in read_to_end(reader, undecided=True):
+                    self._take(records)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Reader | None]:
+        """Give the reader; one that fails is given up, and all is read again behind another."""
+        try:
+            yield self._reader
+        except Unavailable:
+            self._generation = None
+            self._ledgers = {}
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                await reader.close()
+            raise
 
     async def close(self) -> None:
         """Give everything up."""
@@ -170,8 +183,6 @@ class Parking:
         """See to it that whoever holds a partition of one topic holds it of all."""
         wanted = {TopicPartition(topic.name, number) for topic in self._topics for number in numbers}
         if wanted != assignment.places:
-            # Partitions may have been added, or the other members be of another version.
-            self._partitions = 0
             raise Unavailable(
                 DEPENDENCY,
                 f"the members of {self.group} divide its partitions in different ways: run one version",

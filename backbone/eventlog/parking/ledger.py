@@ -45,7 +45,9 @@ class Ledger:
                 pass
 
     def put(self, source: Source, ordering_key: str, alone: bool, offset: int = UNKNOWN_OFFSET) -> None:
-        """Note a letter, whose offset may be told later."""
+        """Note a letter, whose offset may be told later; one that is written anew is the last of its key."""
+        if self.by_key.get(ordering_key, {}).get(source) != UNKNOWN_OFFSET:
+            self._take_out(source)
         if alone:
             self.alone[source] = (ordering_key, offset)
         else:
@@ -55,6 +57,9 @@ class Ledger:
     def remove(self, source: Source) -> None:
         """Note that a letter is dealt with; a key without letters is not stopped any more."""
         self.dealt_with.setdefault((source.topic, source.partition), set()).add(source.offset)
+        self._take_out(source)
+
+    def _take_out(self, source: Source) -> None:
         self.alone.pop(source, None)
         key = self._key_of.pop(source, None)
         if key is not None:
@@ -92,10 +97,11 @@ class Ledger:
         of_key = self.by_key.get(request.ordering_key, {})
         if request.sources is None:
             return dict(of_key)
+        asked = frozenset(request.sources)
         return {
             source: offset
             for source, offset in (*of_key.items(), *self._alone_of(request.ordering_key))
-            if str(source) in request.sources
+            if str(source) in asked
         }
 
     def _alone_of(self, ordering_key: str) -> Iterable[tuple[Source, int]]:

@@ -10,7 +10,10 @@ from backbone.eventlog import MAX_RECORD_BYTES, NewRecord, Record
 from schemas.dead_letters import DeadLetter, LetterRequest
 from schemas.topics import DEAD_LETTERS
 
-_LONGEST_REASON = 2_000
+LONGEST_REASON = 2_000
+BEHIND = "waits behind an earlier record of its key"
+"""Why a record is parked that could be applied, but for its turn."""
+
 _LONGEST_KEY = 2_000
 _JSON = (("content-type", b"application/json"),)
 
@@ -61,7 +64,7 @@ def letter_of(group: str, full_name: str, parked: Parked) -> NewRecord:
         offset=record.offset,
         ordering_key=parked.ordering_key,
         alone=parked.alone,
-        error=parked.reason[:_LONGEST_REASON],
+        error=parked.reason[:LONGEST_REASON],
         key=record.key and record.key[:_LONGEST_KEY],
         value=value,
         encoding=encoding,

@@ -7,25 +7,26 @@ outcome and a tombstone: a key is stopped until no letter of it is left.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from backbone.errors import Unavailable
-from backbone.eventlog import EventLog, Reader, Record, TopicPartition
+from backbone.eventlog import DEPENDENCY, EventLog, Record
 from backbone.eventlog.parking import Parking
+from backbone.eventlog.parking.contents import load
 from backbone.eventlog.parking.ledger import UNKNOWN_OFFSET, Ledger
 from backbone.eventlog.parking.letters import (
+    LONGEST_REASON,
     Source,
     letter_key,
-    parked_record,
-    read,
     request_key,
     request_record,
     tombstones,
 )
-from schemas.dead_letters import DeadLetter, LetterRequest, Outcome
-from schemas.topics import ALL_TOPICS, DEAD_LETTERS
+from schemas.dead_letters import LetterRequest, Outcome
 
 # More than a batch brings: a key that is written to all the time is caught up with.
 AT_ONCE = 1_000
@@ -38,6 +39,19 @@ Apply = Callable[[Sequence[Record]], Awaitable[Mapping[Source, str]]]
 log = structlog.get_logger()
 
 
+class _Pending(NamedTuple):
+    """A request, where it lies, and the letters that it is about."""
+
+    number: int
+    offset: int
+    request: LetterRequest
+    ledger: Ledger
+
+    @property
+    def letters(self) -> dict[Source, int]:
+        return self.ledger.letters(self.request)
+
+
 class Clerk:
     """Carries out the requests that fall to one member of a group."""
 
@@ -45,152 +59,140 @@ class Clerk:
         self._eventlog = eventlog
         self._parking = parking
         self._apply = apply
-        self._settled: dict[str, int] = {}
-        self._bare_names = {eventlog.full_name(topic.name): topic for topic in ALL_TOPICS}
+        self._turn = 0
+        # What was done of each request until now: replayed, dropped.
+        self._done: dict[str, tuple[int, int]] = {}
 
     async def attend(self) -> int:
         """Look for requests and do some of what they ask; return how many letters or requests were done.
 
         Raises Unavailable, or what a handler raised: what is not done then is done the next time.
         """
+        await self._parking.look()
+        if not any(ledger.requests for ledger in self._parking.ledgers.values()):
+            return 0
+        await self._parking.catch_up()
+        pending = [
+            _Pending(number, offset, request, ledger)
+            for number, ledger in self._parking.ledgers.items()
+            for request, offset in ledger.requests.values()
+        ]
+        drops = [each for each in pending if each.request.action == "drop"]
+        replays = [each for each in pending if each.request.action == "replay"]
+        self._turn += 1
+        turn = self._turn % len(replays) if replays else 0
+        return await self._do_some([*drops, *replays[turn:], *replays[:turn]])
+
+    async def _do_some(self, pending: Sequence[_Pending]) -> int:
+        """Do a bit of each while there is time; what keeps one from being done is raised at the end."""
         now_s = asyncio.get_running_loop().time
         until_s = now_s() + _ATTEND_S
-        await self._parking.look()
-        pending = [
-            (number, request, offset)
-            for number, ledger in self._parking.ledgers.items()
-            for request, offset in list(ledger.requests.values())
-        ]
-        if pending:
-            await self._parking.catch_up()
-        done, defect = 0, None
-        for number, request, offset in pending:
+        done, trouble = 0, list[Exception]()
+        for each in pending:
             try:
-                done += 1 + await self._do(number, request, offset)
-            except Unavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - raised below, once the other requests had their turn
-                defect = error
+                done += 1 + await (self._drop if each.request.action == "drop" else self._replay)(each)
+            except Unavailable as error:
+                # Where the log fails nothing can be done; where an effect's dependency does, drops can.
+                if error.dependency == DEPENDENCY:
+                    raise
+                trouble.append(error)
+                break
+            except Exception as error:  # noqa: BLE001 - a defect that one letter meets concerns no other request
+                trouble.append(error)
             if now_s() > until_s:
                 break
-        if defect is not None:
-            raise defect
+        if trouble:
+            raise trouble[0]
         return done
 
-    async def _do(self, number: int, request: LetterRequest, offset: int) -> int:
-        ledger = self._parking.ledgers[number]
-        letters = ledger.letters(request)
-        if request.action == "drop":
-            asked = letters if request.sources is not None else _before(letters, offset)
-            if asked:
-                done = len(asked) <= AT_ONCE and (request.sources is not None or len(asked) == len(letters))
-                return await self._settle(number, request, list(asked)[:AT_ONCE], None, done=done)
-            # What came to lie behind since is not what was to be dropped: it is applied.
-        chunk = dict(list(letters.items())[:AT_ONCE])
-        applied, reason = await self._replay(number, chunk)
-        done = reason is not None or len(applied) == len(letters)
-        return await self._settle(number, request, applied, reason, done=done)
+    async def _drop(self, pending: _Pending) -> int:
+        letters = pending.letters
+        if pending.request.sources is None:
+            if UNKNOWN_OFFSET in letters.values():
+                raise Unavailable(DEPENDENCY, "letters that were just written are not read yet")
+            before = [source for source, offset in letters.items() if offset < pending.offset]
+            if not before and letters:
+                # What came to lie behind since is not what was to be dropped: it is applied.
+                return await self._replay(pending)
+        else:
+            before = list(letters)
+        dropped = before[:AT_ONCE]
+        last = len(dropped) == (len(letters) if pending.request.sources is None else len(before))
+        return await self._settle(pending, dropped, dropped=len(dropped), last=last)
 
-    async def _replay(self, number: int, letters: Mapping[Source, int]) -> tuple[list[Source], str | None]:
-        """Apply letters in order; return those that could be, and why the first of the others could not."""
-        if not letters:
-            return [], None
-        records, gone = await self._load(number, letters)
-        refused = {**gone, **await self._apply(list(records.values()))}
+    async def _replay(self, pending: _Pending) -> int:
+        letters = pending.letters
+        reason = _out_of_order(pending)
         applied: list[Source] = []
-        for source in letters:
+        if letters and reason is None:
+            chunk = dict(islice(letters.items(), AT_ONCE))
+            applied, reason = await self._apply_after_all(pending.number, chunk)
+        last = reason is not None or len(applied) == len(letters)
+        return await self._settle(pending, applied, replayed=len(applied), reason=reason, last=last)
+
+    async def _apply_after_all(
+        self, number: int, letters: Mapping[Source, int]
+    ) -> tuple[list[Source], str | None]:
+        """Apply letters in order; return those that could be, and why the first of the others could not."""
+        records: dict[Source, Record] = {}
+        reason = None
+        for source, record in (await load(self._eventlog, number, letters)).items():
+            if record is None:
+                reason = f"{source}: the record itself is gone from the log"
+                break
+            records[source] = record
+        refused = await self._apply(list(records.values())) if records else {}
+        applied: list[Source] = []
+        for source in records:
             if source in refused:
                 return applied, f"{source}: {refused[source]}"
             applied.append(source)
-        return applied, None
+        return applied, reason
 
     async def _settle(
         self,
-        number: int,
-        request: LetterRequest,
+        pending: _Pending,
         sources: Sequence[Source],
-        reason: str | None,
         *,
-        done: bool,
+        replayed: int = 0,
+        dropped: int = 0,
+        reason: str | None = None,
+        last: bool,
     ) -> int:
-        """Write the end of these letters and, where the request is `done`, of it; all of that or nothing."""
-        ledger = self._parking.ledgers[number]
-        settled = self._settled.get(request.request_id, 0) + len(sources)
+        """Write the end of these letters and, with the `last` ones, of the request: all or nothing."""
+        number, _, request, ledger = pending
+        before = self._done.get(request.request_id, (0, 0))
+        sums = (before[0] + replayed, before[1] + dropped)
         records = tombstones(request.ordering_key, [letter_key(request.group, each) for each in sources])
-        if done:
-            outcome = Outcome(settled=settled, left=_left(ledger, request, sources), error=reason)
-            told = msgspec.structs.replace(request, outcome=outcome)
+        if last:
+            left = len(ledger.by_key.get(request.ordering_key, {}).keys() - set(sources))
+            error = reason and reason[:LONGEST_REASON]
+            outcome = Outcome(replayed=sums[0], dropped=sums[1], left=left, error=error)
+            told = msgspec.structs.replace(request, sources=None, outcome=outcome)
             records += [request_record(told), *tombstones(request.ordering_key, [request_key(request)])]
         await self._parking.send(number, records)
         for source in sources:
             ledger.remove(source)
-        self._settled[request.request_id] = settled
-        if done:
+        self._done[request.request_id] = sums
+        if last:
             ledger.requests.pop(request.request_id, None)
-            del self._settled[request.request_id]
+            del self._done[request.request_id]
+            key, action = request.ordering_key, request.action
             log.info(
                 "dead_letters_request_done",
                 group=request.group,
-                action=request.action,
-                ordering_key=request.ordering_key,
-                settled=settled,
+                action=action,
+                ordering_key=key,
                 error=reason,
             )
         return len(sources)
 
-    async def _load(
-        self, number: int, letters: Mapping[Source, int]
-    ) -> tuple[dict[Source, Record], dict[Source, str]]:
-        """Return the records of the letters, in order, and those that lie nowhere any more."""
-        first, last = min(letters.values()), max(letters.values())
-        if first == UNKNOWN_OFFSET:
-            raise Unavailable("eventlog", "letters are not read yet")
-        place = TopicPartition(DEAD_LETTERS.name, number)
-        found: dict[Source, DeadLetter] = {}
-        reader = await self._eventlog.reader([DEAD_LETTERS], [number])
-        try:
-            reader.seek({place: first})
-            while reader.positions()[place] <= last:
-                for record in await reader.read(AT_ONCE, 1.0):
-                    letter = read(record)
-                    if (
-                        isinstance(letter, DeadLetter)
-                        and letters.get(Source.of_letter(letter)) == record.offset
-                    ):
-                        found[Source.of_letter(letter)] = letter
-        finally:
-            await reader.close()
-        records = {source: await self._record(found.get(source)) for source in letters}
-        gone = {source: "the record itself is gone from the log" for source in letters if not records[source]}
-        return {source: record for source, record in records.items() if record is not None}, gone
 
-    async def _record(self, letter: DeadLetter | None) -> Record | None:
-        """Return the record of a letter; a large one is read where it lies."""
-        topic = None if letter is None else self._bare_names.get(letter.topic)
-        if letter is None or topic is None:
-            return None
-        if letter.encoding != "omitted":
-            return parked_record(letter, topic.name)
-        reader = await self._eventlog.reader([topic], [letter.partition])
-        try:
-            reader.seek({TopicPartition(topic.name, letter.partition): letter.offset})
-            return await _record_at(reader, letter.offset)
-        finally:
-            await reader.close()
-
-
-async def _record_at(reader: Reader, offset: int) -> Record | None:
-    ((place, end),) = (await reader.end_offsets()).items()
-    while reader.positions()[place] <= offset < end:
-        for record in await reader.read(1, 1.0):
-            return record if record.offset == offset else None
+def _out_of_order(pending: _Pending) -> str | None:
+    """Say what is wrong with applying just these letters: one of the same key would have to come before."""
+    queue = pending.ledger.by_key.get(pending.request.ordering_key, {})
+    queued = [source for source in pending.letters if source in queue]
+    for wanted, first in zip(queued, queue, strict=False):
+        if wanted != first:
+            return f"{wanted}: records of a key are applied in order, and {first} comes before"
     return None
-
-
-def _before(letters: Mapping[Source, int], offset: int) -> dict[Source, int]:
-    return {source: at for source, at in letters.items() if at < offset}
-
-
-def _left(ledger: Ledger, request: LetterRequest, settled: Sequence[Source]) -> int:
-    present = ledger.by_key.get(request.ordering_key, {})
-    return len(present.keys() - set(settled))

@@ -2,12 +2,13 @@
 
 import pytest
 
-from backbone.eventlog import MAX_RECORD_BYTES, EventLog, NewRecord
+from backbone.eventlog import MAX_RECORD_BYTES, EventLog, NewRecord, Record
+from backbone.eventlog.parking.letters import Parked, letter_of
 from schemas.topics import DEAD_LETTERS, MESSAGES_CREATED
 from tests.contract.eventlog.test_parking import BESIDE, FREE, STUCK, send
 from tests.support.consuming import Effects
 from tests.support.eventlog import LogSite, append
-from tests.support.parking import TOPICS, Member, ask, letters, member, outcome, parked
+from tests.support.parking import GROUP, TOPICS, Member, ask, letters, member, outcome, parked
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ async def test_replay_applies_in_order_and_frees_the_key(log: EventLog) -> None:
         one.effects.then = None
         asked = await ask(log, "replay", STUCK)
         await one.until_applied("no", "2", "3")
-        assert await outcome(log, asked) == {"settled": 3, "left": 0, "error": None}
+        assert await outcome(log, asked) == {"replayed": 3, "dropped": 0, "left": 0, "error": None}
         assert await letters(log) == []
         assert one.health.readiness().status == "ok"
         await send(log, STUCK, "4")
@@ -63,7 +64,7 @@ async def test_a_replay_that_is_refused_again_keeps_the_order(log: EventLog) -> 
         await one.until(lambda: one.loop.parked == 2)
         told = await outcome(log, asked)
         assert told is not None
-        assert (told["settled"], told["left"]) == (1, 2)
+        assert (told["replayed"], told["left"]) == (1, 2)
         assert "because" in told["error"]
         assert await parked(log) == ["2", "3"]
         await send(log, STUCK, "4")
@@ -78,10 +79,45 @@ async def test_one_letter_can_be_dropped(log: EventLog) -> None:
         first = (await letters(log))[0]["place"].partition("/")[2]
         asked = await ask(log, "drop", STUCK, first)
         await one.until(lambda: one.loop.parked == 1)
-        assert await outcome(log, asked) == {"settled": 1, "left": 1, "error": None}
+        assert await outcome(log, asked) == {"replayed": 0, "dropped": 1, "left": 1, "error": None}
         assert await parked(log) == ["2"]
         await ask(log, "replay", STUCK)
         await one.until_applied("2")
+
+
+async def test_no_record_is_replayed_before_an_older_one(log: EventLog) -> None:
+    """Of a key's queue only the first ones can be named; the outcome says which comes before."""
+    async with member(log) as one:
+        await stopped(one, log, "2", "3")
+        one.effects.then = None
+        first, second, third = [each["place"].partition("/")[2] for each in await letters(log)]
+        refused = await ask(log, "replay", STUCK, second)
+        while (told := await outcome(log, refused)) is None:
+            await one.step()
+        assert first in told["error"]
+        granted = await ask(log, "replay", STUCK, first, second)
+        await one.until_applied("no", "2")
+        assert await outcome(log, granted) == {"replayed": 2, "dropped": 0, "left": 1, "error": None}
+        assert [each["place"] for each in await letters(log)] == [f"{GROUP}/{third}"]
+
+
+async def test_what_comes_after_a_drop_was_asked_for_is_not_lost(log: EventLog) -> None:
+    """It was not there to be dropped: it is applied."""
+    async with member(log) as one:
+        await stopped(one, log)
+        asked = await ask(log, "drop", STUCK)
+        await append(log, [letter_of_nothing(log, "later")])
+        one.effects.then = None
+        await one.until_applied("later")
+        assert await outcome(log, asked) == {"replayed": 1, "dropped": 1, "left": 0, "error": None}
+
+
+def letter_of_nothing(log: EventLog, text: str) -> NewRecord:
+    """Return a letter as the owner writes it, of a record that lies nowhere."""
+    record = Record(MESSAGES_CREATED.name, 0, 1_000, STUCK, text.encode(), (), 0)
+    return letter_of(
+        GROUP, log.full_name(MESSAGES_CREATED.name), Parked(record, STUCK, alone=False, reason="because")
+    )
 
 
 async def test_a_key_can_be_dropped_whole(log: EventLog) -> None:
@@ -90,7 +126,7 @@ async def test_a_key_can_be_dropped_whole(log: EventLog) -> None:
         await stopped(one, log, "2", "3")
         asked = await ask(log, "drop", STUCK)
         await one.until(lambda: one.loop.parked == 0)
-        assert await outcome(log, asked) == {"settled": 3, "left": 0, "error": None}
+        assert await outcome(log, asked) == {"replayed": 0, "dropped": 3, "left": 0, "error": None}
         await send(log, STUCK, "4")
         await one.until_applied("4")
 
@@ -113,7 +149,7 @@ async def test_more_letters_than_are_dealt_with_at_once(log: EventLog) -> None:
         one.effects.then = None
         asked = await ask(log, "replay", STUCK)
         await one.until_applied("no", *texts)
-        assert await outcome(log, asked) == {"settled": 2_501, "left": 0, "error": None}
+        assert await outcome(log, asked) == {"replayed": 2_501, "dropped": 0, "left": 0, "error": None}
 
 
 async def test_letters_alone_are_named_one_by_one(log: EventLog) -> None:
@@ -156,7 +192,7 @@ async def test_a_request_about_nothing_ends(log: EventLog) -> None:
                 await one.step()
 
         await answered()
-        assert await outcome(log, asked) == {"settled": 0, "left": 0, "error": None}
+        assert await outcome(log, asked) == {"replayed": 0, "dropped": 0, "left": 0, "error": None}
 
 
 async def test_a_failing_replay_stops_no_others(log: EventLog) -> None:
@@ -174,4 +210,4 @@ async def test_a_failing_replay_stops_no_others(log: EventLog) -> None:
         one.effects.then = None
         await send(log, FREE, "free")
         await one.until(lambda: one.loop.parked == 0 and "free" in one.effects.applied)
-        assert (await outcome(log, asked) or {})["settled"] == 1
+        assert (await outcome(log, asked) or {})["replayed"] == 1
