@@ -37,6 +37,7 @@ QUICK_FAILOVER = """\
 broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=1000
 controlled.shutdown.max.retries=1
+request.timeout.ms=5000
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=2000
 group.consumer.min.heartbeat.interval.ms=500
