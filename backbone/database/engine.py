@@ -28,6 +28,8 @@ _CLOSE_TIMEOUT_S = 2
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
 _IDLE_IN_TRANSACTION_TIMEOUT_MS = 8_000
 _TCP_USER_TIMEOUT_MS = 6_000
+# Below that of a transaction that stands still: whoever waits for one is given up before it ends.
+_LOCK_TIMEOUT_MS = 6_000
 _POOL: dict[str, Any] = {
     "pool_size": _CONNECTIONS_KEPT,
     "max_overflow": _CONNECTIONS_MAX - _CONNECTIONS_KEPT,
@@ -129,6 +131,8 @@ def _postgres_engine(url: URL) -> AsyncEngine:
                 "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_TIMEOUT_MS),
                 # Nor, with them, one that froze while the server sends it rows: that is not idle.
                 "tcp_user_timeout": str(_TCP_USER_TIMEOUT_MS),
+                # Nor one of a queue of them, each of which would get the lock when the one before is ended.
+                "lock_timeout": str(_LOCK_TIMEOUT_MS),
             },
         },
     )
