@@ -269,7 +269,7 @@ class KafkaConsumer:
         read_on = {
             place: each for place, each in progress.items() if self._names.to_kafka(place) not in self._paused
         }
-        if stuck := self._standing.look(read_on, now_s):
+        if stuck := self._standing.look(read_on):
             log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))
             await self._discard()
 

@@ -7,7 +7,7 @@ from aiokafka import TopicPartition as KafkaPartition
 
 from backbone.eventlog import Progress, TopicPartition
 
-STANDSTILL_S = 30.0
+STANDSTILL_LOOKS = 6
 
 
 class BatchInHand:
@@ -45,20 +45,23 @@ class BatchInHand:
 
 
 class Standstill:
-    """Notices partitions whose position stays where it is although records lie before it."""
+    """Notices partitions whose position stays where it is although records lie before it.
+
+    Looks are counted, not seconds: between two of them there was a poll, however long its batch took.
+    """
 
     def __init__(self) -> None:
-        self._standing: dict[TopicPartition, tuple[int, float]] = {}
+        self._standing: dict[TopicPartition, tuple[int, int]] = {}
 
     def clear(self) -> None:
         """Begin anew."""
         self._standing.clear()
 
-    def look(self, progress: Mapping[TopicPartition, Progress], now_s: float) -> list[TopicPartition]:
-        """Take a look, and return what stands still for too long."""
+    def look(self, progress: Mapping[TopicPartition, Progress]) -> list[TopicPartition]:
+        """Take a look, and return what stood still for too many of them."""
         before, self._standing = self._standing, {}
         for place, each in progress.items():
-            known, since_s = before.get(place, (-1, now_s))
+            known, looks = before.get(place, (-1, 0))
             stands = each.lag > 0 and each.position == known
-            self._standing[place] = (each.position, since_s if stands else now_s)
-        return [place for place, (_, since_s) in self._standing.items() if now_s - since_s > STANDSTILL_S]
+            self._standing[place] = (each.position, looks + 1 if stands else 0)
+        return [place for place, (_, looks) in self._standing.items() if looks >= STANDSTILL_LOOKS]

@@ -9,10 +9,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import LeaderNotAvailableError
+from structlog.testing import capture_logs
 
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import EventLog, Fenced, RecordTooLarge
 from backbone.eventlog.kafka import KafkaEventLog
+from backbone.eventlog.kafka import consumer as kafka_consumer
+from backbone.eventlog.kafka.consumer import KafkaConsumer
 from backbone.eventlog.kafka.fenced import FencedProducer
 from backbone.eventlog.kafka.reader import KafkaReader
 from backbone.settings import KafkaSecurity, Settings
@@ -40,6 +43,27 @@ async def site(real_settings: Settings) -> AsyncIterator[LogSite]:
 
 def servers(site: LogSite) -> str:
     return site.settings.eventlog_url.removeprefix("kafka://")
+
+
+async def test_a_driver_that_stands_still_is_made_anew(
+    site: LogSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a driver whose task that fetches has ended, which nothing tells, records come all the same."""
+    monkeypatch.setattr(kafka_consumer, "CHECK_INTERVAL_S", 0.1)
+    log = site.open()
+    await log.apply_topics([CREATED], 1)
+    member = await log.consumer(site.settings.topic_prefix, [CREATED])
+    assert isinstance(member, KafkaConsumer)
+    producer = await log.producer()
+    await producer.send([record(CREATED, "k", "before")])
+    assert texts(await poll_until(member, 1)) == ["before"]
+    assert member._driver is not None
+    member._driver._fetcher._fetch_task.cancel()
+    await producer.send([record(CREATED, "k", "after")])
+    with capture_logs() as logs:
+        found = texts(await poll_until(member, 1))
+    assert found[-1] == "after"
+    assert any(entry["event"] == "kafka_consumer_stands_still" for entry in logs)
 
 
 async def test_readers_see_committed_transactions_only(site: LogSite) -> None:
