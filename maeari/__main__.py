@@ -9,6 +9,7 @@ from backbone.errors import SetupError
 from backbone.wiring import open_ports
 from maeari.dead_letters import dead_letters
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
+from maeari.usage import OneLineGroup
 from schemas.topics import TOPICS_OF_GROUP
 
 _data = click.option(
@@ -18,7 +19,7 @@ _data = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="maeari")
 def main() -> None:
     """A collaboration backend: one write resounds into search, alerts and archive.

@@ -9,7 +9,7 @@ committed. What people ask of the parked records is done between batches.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,6 +23,7 @@ from backbone.eventlog import (
     Consumer,
     EventLog,
     Fenced,
+    Progress,
     Record,
     TopicPartition,
     metrics,
@@ -78,6 +79,9 @@ class ConsumingLoop(Generic[E]):
         self._patience = Patience()
         self._held: frozenset[TopicPartition] = frozenset()
         self._generation = 0
+        # Where the batch in hand is not committed yet; and the partitions whose gauges are shown.
+        self._unfinished: dict[TopicPartition, int] = {}
+        self._shown: frozenset[TopicPartition] = frozenset()
         self._look_at_s = 0.0
         self._failures = 0
         self._unattended = 0
@@ -116,8 +120,8 @@ class ConsumingLoop(Generic[E]):
 
     async def close(self) -> None:
         """Leave the group."""
-        metrics.forget_progress(self._group, self._held)
-        self._held = frozenset()
+        metrics.forget_progress(self._group, self._shown)
+        self._held = self._shown = frozenset()
         consumer, self._consumer = self._consumer, None
         try:
             await self._parking.close()
@@ -158,6 +162,7 @@ class ConsumingLoop(Generic[E]):
         consumer = self._consumer
         consumer.pause(self._patience.waiting(now_s()))
         records = await collect(consumer, self._limits)
+        self._unfinished = {place: span.first for place, span in spans(records).items()}
         try:
             await self._own(consumer.assignment)
             errors = await self._attend()
@@ -176,7 +181,6 @@ class ConsumingLoop(Generic[E]):
             if assignment.places and assignment.generation != self._generation:
                 metrics.rebalances.labels(self._group).inc()
             self._generation = assignment.generation
-            metrics.forget_progress(self._group, self._held - assignment.places)
             self._held = assignment.places
             self._patience.keep_only(self._held)
             self._teller.show()
@@ -238,6 +242,7 @@ class ConsumingLoop(Generic[E]):
         done = spans(records)
         stored = await consumer.commit({place: span.after for place, span in done.items()})
         self._parking.committed(stored)
+        self._unfinished.update(stored)
         self._patience.succeeded(done)
         for topic, partition in stored:
             number = done[TopicPartition(topic, partition)].records
@@ -249,10 +254,19 @@ class ConsumingLoop(Generic[E]):
             if self._consumer is not None:
                 # That the log does not answer is heard, and told, by the steps.
                 with suppress(Unavailable):
-                    progress = await self._consumer.progress()
-                    held = {place: each for place, each in progress.items() if place in self._held}
-                    metrics.show_progress(self._group, held)
+                    self._show_progress(await self._consumer.progress())
             await asyncio.sleep(TELL_EVERY_S)
+
+    def _show_progress(self, progress: Mapping[TopicPartition, Progress]) -> None:
+        """Show what is committed of the partitions held: a batch in hand is not, however long it takes."""
+        held = {
+            place: Progress(min(at, self._unfinished.get(place, at)), end)
+            for place, (at, end) in progress.items()
+            if place in self._held
+        }
+        metrics.forget_progress(self._group, self._shown - held.keys())
+        metrics.show_progress(self._group, held)
+        self._shown = frozenset(held)
 
     def _note(self, error: Exception) -> None:
         """Tell of a failure, in the log and to the probes."""

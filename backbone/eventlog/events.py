@@ -8,9 +8,23 @@ import msgspec
 
 from backbone.errors import Poison
 from backbone.eventlog import Record
-from schemas.events import ChannelsEvent, MessageDeleted, MessagesEvent, StreamEvent, decode_stream_event
-from schemas.messages import ID_MAX_CHARACTERS
-from schemas.topics import Topic
+from schemas.events import (
+    ChannelsEvent,
+    MessageDeleted,
+    MessageEvent,
+    MessagesEvent,
+    StreamEvent,
+    decode_stream_event,
+    event_type,
+)
+from schemas.messages import (
+    ATTACHMENTS_MAX,
+    CONTENT_MAX_CHARACTERS,
+    ID_MAX_CHARACTERS,
+    MENTIONS_MAX,
+    Message,
+)
+from schemas.topics import TOPIC_OF_EVENT, Topic
 
 SEQUENCE_MAX = 2**63 - 1
 
@@ -24,14 +38,32 @@ def read_stream_event(record: Record) -> StreamEvent:
         event = decode_stream_event(record.value or b"")
     except msgspec.DecodeError as error:
         raise Poison(f"not an event of a channel: {error}") from error
-    if event.sequence > SEQUENCE_MAX:
-        raise Poison(f"the sequence {event.sequence} is beyond 63 bits")
     if max(map(len, _ids(event))) > ID_MAX_CHARACTERS:
         raise Poison(f"an id of the event has more than {ID_MAX_CHARACTERS} characters")
+    if isinstance(event, MessageEvent):
+        _check_message(event)
+    if TOPIC_OF_EVENT[event_type(event)].name != record.topic:
+        raise Poison(f"{event_type(event)} does not belong into this topic")
+    if event.sequence > SEQUENCE_MAX:
+        raise Poison(f"the sequence {event.sequence} is beyond 63 bits")
     # Only an escape can bring NUL into JSON: without one there is nothing to look for.
     if b"u0000" in (record.value or b"") and _holds_nul(msgspec.to_builtins(event)):
         raise Poison("a text of the event holds NUL")
     return event
+
+
+def _check_message(event: MessageEvent) -> None:
+    """Hold an event to what the platform itself writes: an effect may rely on it, in time and in space."""
+    payload = event.payload  # type: ignore[attr-defined]
+    if payload.version != event.sequence:
+        raise Poison(f"its payload is of version {payload.version}, the event of sequence {event.sequence}")
+    if isinstance(payload, Message):
+        if len(payload.mentions) > MENTIONS_MAX:
+            raise Poison(f"{len(payload.mentions)} mentions, of {MENTIONS_MAX} allowed")
+        if len(payload.attachments) > ATTACHMENTS_MAX:
+            raise Poison(f"{len(payload.attachments)} attachments, of {ATTACHMENTS_MAX} allowed")
+        if len(payload.content) > CONTENT_MAX_CHARACTERS:
+            raise Poison(f"{len(payload.content)} characters, of {CONTENT_MAX_CHARACTERS} allowed")
 
 
 def read_message_event(record: Record) -> MessagesEvent:

@@ -24,8 +24,8 @@ rebalances = Counter(
     "maeari_consumer_rebalances", "Times that the member's partitions were given out.", _GROUP
 )
 batch_seconds = Histogram("maeari_consumer_batch_seconds", "From a batch's records to its commit.", _GROUP)
-lag = Gauge("maeari_consumer_lag", "Records behind the position.", _PLACE)
-position = Gauge("maeari_consumer_position", "The next offset to read.", _PLACE)
+lag = Gauge("maeari_consumer_lag", "Records that are not dealt with and committed.", _PLACE)
+position = Gauge("maeari_consumer_position", "The next offset that is not.", _PLACE)
 end_offset = Gauge("maeari_consumer_end_offset", "The offset after the last record.", _PLACE)
 
 

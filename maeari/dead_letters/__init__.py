@@ -1,5 +1,6 @@
 """`maeari dead-letters`: what the consumer groups have parked, and what is to become of it."""
 
+import math
 from pathlib import Path
 
 import click
@@ -33,7 +34,8 @@ _sources = click.option(
 _timeout = click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 86_400),
+    callback=lambda _context, _option, value: _seconds(value),
     default=30.0,
     show_default=True,
     help="Seconds to wait for the group; 0: leave the request and go.",
@@ -130,6 +132,12 @@ def drop(
     settings = settings_or_exit(data)
     choice = Choice(group, _keys(key, every_key, sources), sources)
     run_work(settings, lambda: ask(settings, "drop", choice, timeout_s, sure=yes))
+
+
+def _seconds(value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("it is not a number")
+    return value
 
 
 def _source(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from backbone.eventlog.parking.letters import Source
+from backbone.eventlog.parking.letters import BEHIND, Source
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from maeari.columns import aligned, plain
@@ -65,7 +65,10 @@ def stopped_keys(letters: Sequence[Letter]) -> Iterator[StoppedKey]:
                 records=len(lot),
                 since=format_ms(lot[0].parked_ms),
                 first=str(Source.of_letter(first)),
-                error=first.error,
+                # What it waited behind is dealt with by now.
+                error="waits for a replay, which will say what stops it"
+                if first.error == BEHIND
+                else first.error,
             )
 
 

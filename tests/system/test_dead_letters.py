@@ -83,6 +83,7 @@ async def test_a_poisoned_channel(surroundings: Surroundings) -> None:
         (("drop", *GROUP, "--source", "t/0/1"), 1, "has not parked the record t/0/1"),
         (("replay", *GROUP, "--all"), 1, "search-indexer has not parked a record"),
         (("replay", "--group", "nobody", "--all"), 2, "search-indexer"),
+        (("replay", *GROUP, "--key", "k", "--timeout", "nan"), 2, "--timeout"),
         (("drop", *GROUP, "--source", "nonsense"), 2, "TOPIC/PARTITION/OFFSET"),
     ],
 )
@@ -95,6 +96,7 @@ async def test_what_is_not_there_is_said(
     ended, output, errors = await surroundings.attempt("dead-letters", *arguments)
     assert (ended, output) == (code, "")
     assert line in errors
+    assert errors.count("\n") == 1
 
 
 async def test_a_request_waits_for_its_group(tmp_path: Path) -> None:

@@ -8,19 +8,28 @@ import pytest
 from backbone.errors import Poison
 from backbone.eventlog import Headers, Record
 from backbone.eventlog.events import ordering_key, read_message_event, read_stream_event
-from schemas.topics import DEAD_LETTERS, MESSAGES_CREATED, MESSAGES_STATE, NOTIFICATIONS_SENT, Topic
+from schemas.topics import (
+    CHANNELS_CHANGED,
+    DEAD_LETTERS,
+    MESSAGES_CREATED,
+    MESSAGES_STATE,
+    NOTIFICATIONS_SENT,
+    Topic,
+)
 from tests.unit.test_schemas import golden
 
 
-def record(value: bytes | None, key: str | None = "k", headers: Headers = ()) -> Record:
-    return Record(MESSAGES_CREATED.name, 0, 0, key, value, headers, 0)
+def record(
+    value: bytes | None, key: str | None = "k", headers: Headers = (), topic: Topic = MESSAGES_CREATED
+) -> Record:
+    return Record(topic.name, 0, 0, key, value, headers, 0)
 
 
 def changed(**fields: Any) -> Record:
     """Return the record of a golden event with other fields in its payload, or `sequence` beside it."""
     event = json.loads(golden("message.created"))
     event["sequence"] = fields.pop("sequence", event["sequence"])
-    event["payload"] |= fields
+    event["payload"] |= {"version": event["sequence"], **fields}
     return record(json.dumps(event).encode())
 
 
@@ -35,6 +44,11 @@ def changed(**fields: Any) -> Record:
         (changed(channel_id="c" * 129), "128 characters"),
         (changed(mentions=["m" * 129]), "128 characters"),
         (changed(sequence=2**63), "63 bits"),
+        (changed(version=7), "version 7, the event of sequence 42"),
+        (changed(mentions=["m"] * 101), "101 mentions, of 100"),
+        (changed(content="c" * 40_001), "40001 characters"),
+        (changed(attachments=[{"name": "n", "url": "http://h/"}] * 21), "21 attachments"),
+        (record(golden("message.updated")), "message.updated does not belong into this topic"),
     ],
 )
 def test_what_no_store_takes_is_poison(bad: Record, reason: str) -> None:
@@ -50,7 +64,7 @@ def test_an_escape_that_is_no_nul_is_text() -> None:
 
 def test_channel_events_are_no_message_events() -> None:
     """A consumer of messages refuses what its topics never carry."""
-    channel = record(golden("channel.created"))
+    channel = record(golden("channel.created"), topic=CHANNELS_CHANGED)
     assert read_stream_event(channel).sequence == 1
     with pytest.raises(Poison, match="not an event of a message"):
         read_message_event(channel)

@@ -165,7 +165,8 @@ class Clerk:
         sums = (before[0] + replayed, before[1] + dropped)
         records = tombstones(request.ordering_key, [letter_key(request.group, each) for each in sources])
         if last:
-            left = len(ledger.by_key.get(request.ordering_key, {}).keys() - set(sources))
+            queue = ledger.by_key.get(request.ordering_key, {})
+            left = len((queue.keys() | pending.letters.keys()) - set(sources))
             error = reason and reason[:LONGEST_REASON]
             outcome = Outcome(replayed=sums[0], dropped=sums[1], left=left, error=error)
             told = msgspec.structs.replace(request, sources=None, outcome=outcome)

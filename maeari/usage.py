@@ -1,0 +1,28 @@
+"""Wrong usage in one line, as every other error."""
+
+from typing import Any
+
+import click
+
+from maeari.process import FAILED, WRONG_SETUP, fail
+
+
+class OneLineGroup(click.Group):
+    """The group of all commands; what click would print in several lines becomes one."""
+
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        """Run a command and end the process, see click.Group.main."""
+        try:
+            code = super().main(*arguments, **{**more, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as asked:
+            click.echo(asked.format_message(), err=True)
+            code = WRONG_SETUP
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx is not None else "maeari"
+            said = " ".join(error.format_message().split()).removesuffix(".")
+            fail(f"{said}: see `{path} --help`", WRONG_SETUP)
+        except click.ClickException as error:
+            fail(" ".join(error.format_message().split()), WRONG_SETUP)
+        except click.Abort:
+            fail("not done", FAILED)
+        raise SystemExit(code or 0)
