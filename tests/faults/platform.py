@@ -21,7 +21,7 @@ from tests.system.processes import MAEARI, Surroundings
 BACKENDS, CONSUMERS = 2, 3
 # These serve no API: their probes have a port of their own.
 PROBED_APART = ("indexer", "notifier")
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 END_WITHIN_S = 10.0
 
 
