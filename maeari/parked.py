@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Reader
 from backbone.eventlog.parking.ledger import Ledger
 from backbone.eventlog.reading import read_to_end
@@ -28,10 +29,14 @@ class ParkedCounts:
         """Return what is parked by now. Raises Unavailable, or SetupError where the topic is missing."""
         if self._reader is None:
             self._reader = await self._eventlog.reader([DEAD_LETTERS])
-        async for records in read_to_end(self._reader):
-            for record in records:
-                for ledger in self._ledgers.values():
-                    ledger.take(record)
+        try:
+            async for records in read_to_end(self._reader):
+                for record in records:
+                    for ledger in self._ledgers.values():
+                        ledger.take(record)
+        except Unavailable:
+            await self.close()
+            raise
         for ledger in self._ledgers.values():
             ledger.dealt_with.clear()
         return {
@@ -39,6 +44,8 @@ class ParkedCounts:
         }
 
     async def close(self) -> None:
-        """Release the reader."""
-        if self._reader is not None:
-            await self._reader.close()
+        """Release the reader, and forget what it read."""
+        reader, self._reader = self._reader, None
+        self._ledgers = {group: Ledger(group) for group in self._ledgers}
+        if reader is not None:
+            await reader.close()

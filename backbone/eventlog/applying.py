@@ -5,17 +5,21 @@ that holds none, or that the handler refuses for good, stops its key, and all la
 in the batch are parked behind it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from backbone.errors import Poison
+from backbone.errors import Poison, Unavailable
 from backbone.eventlog import Record
 from backbone.eventlog.events import ordering_key
 from backbone.eventlog.metrics import passed_over
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.letters import BEHIND, Parked, Source
 from schemas.topics import Topic
+
+# No effect takes nearly as long.
+APPLIED_WITHIN_S = 120.0
 
 E = TypeVar("E")
 
@@ -63,7 +67,7 @@ class Applier(Generic[E]):
             elif (blank and not batch.stopped) or not self._must_wait(batch, index, record):
                 self._take(batch, index, record)
         if batch.taken:
-            refusals = await self._handle(list(batch.taken.values()))
+            refusals = await self._handled(list(batch.taken.values()))
             if refusals:
                 self._refuse(batch, {self._parking.source(record): reason for record, reason in refusals})
         return [batch.parked[index] for index in sorted(batch.parked)]
@@ -81,8 +85,17 @@ class Applier(Generic[E]):
                 # What lies behind it must wait.
                 refused[self._parking.source(record)] = str(poison)
                 break
-        refusals = await self._handle(taken) if taken else ()
+        refusals = await self._handled(taken) if taken else ()
         return refused | {self._parking.source(record): reason for record, reason in refusals}
+
+    async def _handled(self, batch: Sequence[Taken[E]]) -> Sequence[Refusal]:
+        """Have the handler apply a batch; one that hangs is given up. Raises what it raises."""
+        try:
+            async with asyncio.timeout(APPLIED_WITHIN_S):
+                return await self._handle(batch)
+        except TimeoutError as error:
+            hangs = f"a batch was not applied within {APPLIED_WITHIN_S:g} s"
+            raise Unavailable(self._parking.group, hangs) from error
 
     def _take(self, batch: "_Batch[E]", index: int, record: Record) -> None:
         try:

@@ -39,8 +39,6 @@ from backbone.waiting import stopped_within, until_stopped
 from schemas.topics import Topic
 
 STOP_GRACE_S = 2.0
-# No effect takes nearly as long; one that hangs is given up and tried again.
-APPLIED_WITHIN_S = 120.0
 # How often requests about parked records are looked for, and the gauges are set.
 LOOK_EVERY_S = 0.5
 TELL_EVERY_S = 2.0
@@ -170,6 +168,10 @@ class ConsumingLoop(Generic[E]):
             await rewind(consumer, records)
             raise
         for lot in lots(records, self._patience.troubled, self._limits):
+            if not self._parking.owns:
+                # What is parked has to be read again before anything else is applied.
+                await rewind(consumer, [record for batch in lot for record in batch])
+                continue
             error = await self._apply(consumer, lot)
             if error is not None:
                 errors.append(error)
@@ -194,7 +196,9 @@ class ConsumingLoop(Generic[E]):
             dealt_with = await self._clerk.attend()
         except Fenced:
             raise
-        except Exception as error:  # noqa: BLE001 - what cannot be done now keeps no batch from being applied
+        except Exception as error:  # what cannot be done now keeps no batch from being applied
+            if not self._parking.owns:
+                raise
             self._unattended += 1
             self._look_at_s = now_s() + pause_s(self._unattended)
             return [error]
@@ -228,13 +232,7 @@ class ConsumingLoop(Generic[E]):
         return None
 
     async def _apply_batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
-        try:
-            async with asyncio.timeout(APPLIED_WITHIN_S):
-                parked = await self._applier.apply(records)
-        except TimeoutError as error:
-            raise Unavailable(
-                self._group, f"a batch was not applied within {APPLIED_WITHIN_S:g} s"
-            ) from error
+        parked = await self._applier.apply(records)
         for number in sorted({each.record.partition for each in parked}):
             lot = [each for each in parked if each.record.partition == number]
             await self._parking.park(number, lot)

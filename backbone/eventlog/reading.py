@@ -7,8 +7,8 @@ from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, Reader, Record
 
 READ_AT_ONCE = 1_000
-# Longer than a transaction may stay undecided whose owner died.
-STUCK_S = 20.0
+# Longer than a transaction may stay undecided whose owner died: its time-out, and the brokers' look for it.
+STUCK_S = 30.0
 
 
 async def read_to_end(reader: Reader, undecided: bool = False) -> AsyncGenerator[list[Record], None]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from zlib import crc32
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError
@@ -27,7 +27,7 @@ from backbone.eventlog.kafka.connection import (
     stop,
 )
 from backbone.eventlog.kafka.records import Names
-from backbone.eventlog.kafka.watch import BatchInHand, Standstill
+from backbone.eventlog.kafka.watch import BatchInHand, Rebalances, Standstill
 
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 1_000
@@ -70,6 +70,8 @@ class KafkaConsumer:
         self._committed: dict[KafkaPartition, int] = {}
         self._in_hand = BatchInHand()
         self._lost_in_a_row = 0
+        self._lost_under = -1
+        self._polled_in_vain = False
         self._committing: asyncio.Task[None] | None = None
         self._checked_s = 0.0
         self._standing = Standstill()
@@ -92,7 +94,7 @@ class KafkaConsumer:
                 heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
             )
             await self._cluster.start(driver)
-            driver.subscribe(self._topics, listener=_Rebalance(self))
+            driver.subscribe(self._topics, listener=Rebalances(self.revoked, self.assigned))
             self._driver = driver
             self._standing.clear()
         return self._driver
@@ -128,6 +130,7 @@ class KafkaConsumer:
             self._in_hand.take(fetched)
             self._handed_out.update({place: batch[-1].offset + 1 for place, batch in fetched.items()})
         elif not more:
+            self._polled_in_vain = True
             await self._commit_past_markers(driver)
         return self._names.records(fetched)
 
@@ -151,8 +154,10 @@ class KafkaConsumer:
             self._in_hand.put_down(offsets.keys())
 
     async def progress(self) -> Mapping[TopicPartition, Progress]:
-        """See Consumer."""
-        driver = await self.open()
+        """See Consumer; a driver that is being made anew has none."""
+        driver = self._driver
+        if driver is None:
+            return {}
         async with answering("progress", ANSWER_TIMEOUT_S):
             places = list(driver.assignment())
             ends = await driver.end_offsets(places)
@@ -195,6 +200,9 @@ class KafkaConsumer:
 
         Each of two members with one name takes the place of the other, for ever.
         """
+        if self._lost_under == self._assignment:
+            return
+        self._lost_under = self._assignment
         self._lost_in_a_row += 1
         if self._instance is not None and self._lost_in_a_row >= LOST_WITH_A_NAME:
             log.warning("instance_name_given_up", group=self._group, remedy="set MAEARI_INSTANCE")
@@ -269,7 +277,9 @@ class KafkaConsumer:
         read_on = {
             place: each for place, each in progress.items() if self._names.to_kafka(place) not in self._paused
         }
-        if stuck := self._standing.look(read_on):
+        stuck = self._standing.look(read_on, self._polled_in_vain)
+        self._polled_in_vain = False
+        if stuck:
             log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))
             await self._discard()
 
@@ -281,17 +291,3 @@ class KafkaConsumer:
             committing.cancel()
         if driver is not None:
             await stop(driver)
-
-
-class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
-    """What aiokafka calls around a rebalance."""
-
-    def __init__(self, consumer: KafkaConsumer) -> None:
-        self._consumer = consumer
-
-    async def on_partitions_revoked(self, revoked: set[KafkaPartition]) -> None:
-        if revoked:
-            await self._consumer.revoked()
-
-    async def on_partitions_assigned(self, assigned: set[KafkaPartition]) -> None:
-        self._consumer.assigned()

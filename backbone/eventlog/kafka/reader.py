@@ -68,7 +68,7 @@ class KafkaReader:
             fetched = await self._driver.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
             self._positions = await self._positions_after(fetched)
         if not fetched:
-            await self._check(timeout_s)
+            await self._check()
         return self._names.records(fetched)
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -102,7 +102,7 @@ class KafkaReader:
             self._driver.seek(place, offset)
             self._positions[place] = offset
 
-    async def _check(self, waited_s: float) -> None:
+    async def _check(self) -> None:
         """Find out now and then whether the silence is that of brokers that are gone, or of the driver.
 
         A driver's task that fetches can end for good, and tells nobody. Raises Unavailable.
@@ -115,7 +115,7 @@ class KafkaReader:
         behind = {place: at for place, at in self._positions.items() if at < ends[place]}
         stands = behind and behind == self._behind
         self._behind = behind
-        if stands and waited_s > 0:
+        if stands:
             raise Unavailable(DEPENDENCY, "a reader stands still before records")
 
 

@@ -1,13 +1,30 @@
-"""What a consumer on Kafka keeps an eye on: the batch in hand, and partitions that stand still."""
+"""What a consumer on Kafka keeps an eye on: rebalances, the batch in hand, partitions that stand still."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from aiokafka import ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 
 from backbone.eventlog import Progress, TopicPartition
 
 STANDSTILL_LOOKS = 6
+
+
+class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """What aiokafka calls around a rebalance."""
+
+    def __init__(self, revoked: Callable[[], Awaitable[None]], assigned: Callable[[], None]) -> None:
+        self._revoked = revoked
+        self._assigned = assigned
+
+    async def on_partitions_revoked(self, revoked: set[KafkaPartition]) -> None:
+        if revoked:
+            await self._revoked()
+
+    async def on_partitions_assigned(self, assigned: set[KafkaPartition]) -> None:
+        del assigned
+        self._assigned()
 
 
 class BatchInHand:
@@ -47,7 +64,8 @@ class BatchInHand:
 class Standstill:
     """Notices partitions whose position stays where it is although records lie before it.
 
-    Looks are counted, not seconds: between two of them there was a poll, however long its batch took.
+    Looks are counted, not seconds: between two of them there was a poll, however long its batch took. A
+    partition may have to wait for its turn behind others: that is no standstill while all polls have records.
     """
 
     def __init__(self) -> None:
@@ -57,11 +75,14 @@ class Standstill:
         """Begin anew."""
         self._standing.clear()
 
-    def look(self, progress: Mapping[TopicPartition, Progress]) -> list[TopicPartition]:
-        """Take a look, and return what stood still for too many of them."""
+    def look(self, progress: Mapping[TopicPartition, Progress], polled_in_vain: bool) -> list[TopicPartition]:
+        """Take a look, and return what stood still for too many of them.
+
+        `polled_in_vain` says whether a poll since the last look had no records.
+        """
         before, self._standing = self._standing, {}
         for place, each in progress.items():
             known, looks = before.get(place, (-1, 0))
             stands = each.lag > 0 and each.position == known
-            self._standing[place] = (each.position, looks + 1 if stands else 0)
+            self._standing[place] = (each.position, looks + polled_in_vain if stands else 0)
         return [place for place, (_, looks) in self._standing.items() if looks >= STANDSTILL_LOOKS]

@@ -84,6 +84,11 @@ class Parking:
         return True
 
     @property
+    def owns(self) -> bool:
+        """Whether what is parked is known; while it is not, nothing may be applied."""
+        return self._generation is not None
+
+    @property
     def blank(self) -> bool:
         """Whether nothing is parked, nor was of late."""
         return all(ledger.blank for ledger in self._ledgers.values())

@@ -25,20 +25,23 @@ async def load(eventlog: EventLog, number: int, letters: Mapping[Source, int]) -
     """
     if UNKNOWN_OFFSET in letters.values():
         raise Unavailable(DEPENDENCY, "letters that were just written are not read yet")
-    found = await _letters(eventlog, number, letters)
+    found, passed = await _letters(eventlog, number, letters)
     contents: Contents = {}
     size = 0
-    for source in letters:
+    for source in sorted(letters, key=letters.__getitem__):
         letter = found.get(source)
-        if size >= SIZE_BYTES:
+        # What was not read yet is another time's, and what was read and is not there is gone.
+        if size >= SIZE_BYTES or letters[source] >= passed:
             break
         contents[source] = None if letter is None else await _record(eventlog, letter)
         size += len((contents[source] and contents[source].value) or b"")  # type: ignore[union-attr]
     return contents
 
 
-async def _letters(eventlog: EventLog, number: int, wanted: Mapping[Source, int]) -> dict[Source, DeadLetter]:
-    """Return the letters at these offsets, up to the size of what is applied at once."""
+async def _letters(
+    eventlog: EventLog, number: int, wanted: Mapping[Source, int]
+) -> tuple[dict[Source, DeadLetter], int]:
+    """Return the letters at these offsets, as many as are applied at once, and how far it read."""
     place, last = TopicPartition(DEAD_LETTERS.name, number), max(wanted.values())
     found: dict[Source, DeadLetter] = {}
     size = 0
@@ -56,9 +59,9 @@ async def _letters(eventlog: EventLog, number: int, wanted: Mapping[Source, int]
                             size += len(record.value or b"")
                 if size >= SIZE_BYTES or reader.positions()[place] > last:
                     break
+        return found, reader.positions()[place]
     finally:
         await reader.close()
-    return found
 
 
 async def _record(eventlog: EventLog, letter: DeadLetter) -> Record | None:

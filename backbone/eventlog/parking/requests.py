@@ -51,6 +51,15 @@ class _Pending(NamedTuple):
     def letters(self) -> dict[Source, int]:
         return self.ledger.letters(self.request)
 
+    @property
+    def only_drops(self) -> bool:
+        """Whether the next bit of it has no effect that may fail."""
+        if self.request.action == "replay":
+            return False
+        letters = self.letters
+        whole = self.request.sources is None
+        return not (whole and letters) or min(letters.values()) < self.offset
+
 
 class Clerk:
     """Carries out the requests that fall to one member of a group."""
@@ -77,8 +86,8 @@ class Clerk:
             for number, ledger in self._parking.ledgers.items()
             for request, offset in ledger.requests.values()
         ]
-        drops = [each for each in pending if each.request.action == "drop"]
-        replays = [each for each in pending if each.request.action == "replay"]
+        drops = [each for each in pending if each.only_drops]
+        replays = [each for each in pending if not each.only_drops]
         self._turn += 1
         turn = self._turn % len(replays) if replays else 0
         return await self._do_some([*drops, *replays[turn:], *replays[:turn]])

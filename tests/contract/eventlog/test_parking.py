@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from backbone.eventlog import MAX_RECORD_BYTES, EventLog, Fenced, NewRecord, TopicPartition
+from backbone.errors import Unavailable
+from backbone.eventlog import MAX_RECORD_BYTES, EventLog, Fenced, NewRecord, Record, TopicPartition
 from backbone.eventlog.embedded.consumer import EmbeddedConsumer
 from backbone.eventlog.kafka import KafkaEventLog
 from backbone.eventlog.kafka.consumer import KafkaConsumer
@@ -278,6 +279,27 @@ async def test_any_value_can_be_parked(log: EventLog) -> None:
         (base64.b64encode(b"!\xff\xfe").decode(), "base64"),
         (None, "omitted"),
     ]
+
+
+async def test_nothing_is_applied_while_what_is_parked_is_not_known(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given dead letters that cannot be read for once, a stopped key stays stopped all the same."""
+    await send(log, STUCK, "!bad")
+    async with member(log) as one:
+        await one.until(lambda: one.loop.parked == 1)
+        reader = one.loop._parking._reader
+        assert reader is not None
+
+        async def fails(*_: object) -> list[Record]:
+            raise Unavailable("eventlog", "for once")
+
+        await send(log, STUCK, "after")
+        monkeypatch.setattr(reader, "read", fails)
+        monkeypatch.setattr(one.loop, "_look_at_s", 0.0)
+        await one.until(lambda: one.loop.parked == 2)
+        assert one.effects.applied == []
+    assert await parked(log) == ["!bad", "after"]
 
 
 async def test_a_former_owner_parks_nothing(site: LogSite, log: EventLog) -> None:

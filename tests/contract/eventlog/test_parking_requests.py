@@ -152,6 +152,17 @@ async def test_more_letters_than_are_dealt_with_at_once(log: EventLog) -> None:
         assert await outcome(log, asked) == {"replayed": 2_501, "dropped": 0, "left": 0, "error": None}
 
 
+async def test_more_letters_than_are_held_at_once(log: EventLog) -> None:
+    """Large records are applied a few at a time, all of them and in order."""
+    texts = [f"{number} " + '"' * 100_000 for number in range(60)]
+    async with member(log) as one:
+        await stopped(one, log, *texts)
+        one.effects.then = None
+        asked = await ask(log, "replay", STUCK)
+        await one.until_applied("no", *texts)
+        assert await outcome(log, asked) == {"replayed": 61, "dropped": 0, "left": 0, "error": None}
+
+
 async def test_letters_alone_are_named_one_by_one(log: EventLog) -> None:
     """A record whose key is not known can be replayed and dropped by its source."""
     effects = Effects()
