@@ -84,7 +84,7 @@ class Arena:
             for number, end in enumerate(states[topic.name].end)
         }
 
-    async def more_told(self, within_s: float = 20.0) -> None:
+    async def more_told(self, within_s: float = 40.0) -> None:
         """Wait until new events have come to each partition of the topic that most of them go to."""
         before = (await self.stores.eventlog.topics())[MESSAGES_CREATED.name].end
 
