@@ -9,14 +9,8 @@ from backbone.errors import SetupError
 from backbone.wiring import open_ports
 from maeari.dead_letters import dead_letters
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
-from maeari.usage import OneLineGroup
+from maeari.usage import OneLineGroup, data_option
 from schemas.topics import TOPICS_OF_GROUP
-
-_data = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the embedded files, in place of MAEARI_DATA.",
-)
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,7 +23,7 @@ def main() -> None:
 
 
 @main.command()
-@_data
+@data_option
 def dev(data: Path | None) -> None:
     """Run everything in one process, on files, without a server."""
     from maeari.dev import run  # noqa: PLC0415
@@ -43,7 +37,7 @@ def dev(data: Path | None) -> None:
 
 
 @main.command()
-@_data
+@data_option
 def backend(data: Path | None) -> None:
     """Run the REST API and the relay to the event log."""
     from backend.__main__ import run  # noqa: PLC0415
@@ -52,7 +46,7 @@ def backend(data: Path | None) -> None:
 
 
 @main.command()
-@_data
+@data_option
 def indexer(data: Path | None) -> None:
     """Run the projection of messages into the search index."""
     from indexer.__main__ import run  # noqa: PLC0415
@@ -61,7 +55,7 @@ def indexer(data: Path | None) -> None:
 
 
 @main.command()
-@_data
+@data_option
 def notifier(data: Path | None) -> None:
     """Run the inbox and the WebSockets."""
     from notifier.__main__ import run  # noqa: PLC0415
@@ -70,7 +64,7 @@ def notifier(data: Path | None) -> None:
 
 
 @main.command()
-@_data
+@data_option
 def migrate(data: Path | None) -> None:
     """Bring the database's tables to the newest revision."""
     from backbone.database import migrations  # noqa: PLC0415
@@ -88,7 +82,7 @@ def migrate(data: Path | None) -> None:
 
 
 @main.command()
-@_data
+@data_option
 @click.argument("target", type=click.Choice(["search", "database", "notifications", "analytics"]))
 @click.option(
     "--from",
@@ -110,7 +104,7 @@ def rebuild(target: str, source: str, dry_run: bool, keep: bool, as_json: bool, 
 
 
 @main.command()
-@_data
+@data_option
 @click.option("--user", "user_id", required=True, help="Whose token it is.")
 @click.option("--scope", "scopes", multiple=True, help="A scope, such as impersonate; may be repeated.")
 @click.option("--expires-in", default="24h", show_default=True, help="Seconds, or such as 15m, 1h, 7d.")
@@ -132,7 +126,7 @@ def topics() -> None:
 
 @topics.command("apply")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
-@_data
+@data_option
 def topics_apply(dry_run: bool, data: Path | None) -> None:
     """Make the topics that are missing, alter those that are kept otherwise than they should be."""
     from maeari.topics import apply  # noqa: PLC0415
@@ -143,7 +137,7 @@ def topics_apply(dry_run: bool, data: Path | None) -> None:
 
 @topics.command("show")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables.")
-@_data
+@data_option
 def topics_show(as_json: bool, data: Path | None) -> None:
     """Print the topics with their partitions, sizes and offsets."""
     from maeari.topics import show  # noqa: PLC0415
@@ -156,7 +150,7 @@ def topics_show(as_json: bool, data: Path | None) -> None:
 @click.option("--group", type=click.Choice(list(TOPICS_OF_GROUP)), help="This group only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the tables: a line each time.")
 @click.option("--watch", is_flag=True, help="Go on every 2 s until interrupted.")
-@_data
+@data_option
 def lag(group: str | None, as_json: bool, watch: bool, data: Path | None) -> None:
     """Print how far the consumer groups are behind, and how fast they read."""
     from maeari.lag import run  # noqa: PLC0415

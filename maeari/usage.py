@@ -1,10 +1,17 @@
-"""Wrong usage in one line, as every other error."""
+"""What all commands share: an option, and wrong usage in one line, as every other error."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from maeari.process import FAILED, WRONG_SETUP, fail
+
+data_option = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the embedded files, in place of MAEARI_DATA.",
+)
 
 
 class OneLineGroup(click.Group):

@@ -216,18 +216,15 @@ class ConsumingLoop(Generic[E]):
             rest = [record for batch in lot[index:] for record in batch]
             try:
                 await self._apply_batch(consumer, records)
-            except Fenced:
+            except BaseException as error:
                 await rewind(consumer, rest)
-                raise
-            except Exception as error:  # noqa: BLE001 - a handler's defect must not end the process's work
-                await rewind(consumer, rest)
+                # Anything else, a handler's defect included, must not end the process's work.
+                if isinstance(error, Fenced) or not isinstance(error, Exception):
+                    raise
                 self._patience.failed(spans(rest), _reason(error), now_s())
                 for topic, partition in spans(records):
                     metrics.retried.labels(self._group, topic, str(partition)).inc()
                 return error
-            except BaseException:
-                await rewind(consumer, rest)
-                raise
             metrics.batch_seconds.labels(self._group).observe(now_s() - began_s)
         return None
 

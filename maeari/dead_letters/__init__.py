@@ -6,13 +6,9 @@ from pathlib import Path
 import click
 
 from maeari.process import run_work, settings_or_exit
+from maeari.usage import data_option
 from schemas.topics import TOPICS_OF_GROUP
 
-_data = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the embedded files, in place of MAEARI_DATA.",
-)
 _some_group = click.option(
     "--group", type=click.Choice(list(TOPICS_OF_GROUP)), help="Of this consumer group only."
 )
@@ -55,7 +51,7 @@ def dead_letters() -> None:
 @_some_group
 @_some_key
 @_json
-@_data
+@data_option
 def list_(group: str | None, key: str | None, as_json: bool, data: Path | None) -> None:
     """Print the keys that are stopped: how many records wait, since when, behind what."""
     from maeari.dead_letters.listing import print_keys  # noqa: PLC0415
@@ -68,7 +64,7 @@ def list_(group: str | None, key: str | None, as_json: bool, data: Path | None) 
 @_some_group
 @_some_key
 @_json
-@_data
+@data_option
 def show(group: str | None, key: str | None, as_json: bool, data: Path | None) -> None:
     """Print the parked records whole, in the order in which they would be applied."""
     from maeari.dead_letters.listing import print_letters  # noqa: PLC0415
@@ -83,7 +79,7 @@ def show(group: str | None, key: str | None, as_json: bool, data: Path | None) -
 @_all
 @_sources
 @_timeout
-@_data
+@data_option
 def replay(
     group: str,
     key: str | None,
@@ -112,7 +108,7 @@ def replay(
 @_sources
 @click.option("--yes", is_flag=True, help="Do not ask first, as it does on a terminal.")
 @_timeout
-@_data
+@data_option
 def drop(
     group: str,
     key: str | None,

@@ -10,6 +10,7 @@ import click
 
 from backbone.eventlog import EventLog, Reader
 from backbone.eventlog.parking.letters import Source, read, request_record
+from backbone.eventlog.reading import READ_AT_ONCE
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from maeari.columns import plain
@@ -18,7 +19,6 @@ from schemas.dead_letters import Action, LetterRequest, Outcome
 from schemas.topics import DEAD_LETTERS
 
 DONE, FAILED = 0, 1
-_READ_AT_ONCE = 1_000
 _SOURCES_MAX = 1_000
 
 
@@ -107,7 +107,7 @@ async def _outcomes(reader: Reader, wanted: set[str], timeout_s: float) -> dict[
     outcomes: dict[str, Outcome] = {}
     give_up_at = time.monotonic() + timeout_s
     while outcomes.keys() != wanted and (left_s := give_up_at - time.monotonic()) > 0:
-        for record in await reader.read(_READ_AT_ONCE, min(left_s, 1.0)):
+        for record in await reader.read(READ_AT_ONCE, min(left_s, 1.0)):
             said = read(record)
             if isinstance(said, LetterRequest) and said.outcome is not None and said.request_id in wanted:
                 outcomes[said.request_id] = said.outcome

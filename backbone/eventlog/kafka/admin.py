@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -142,15 +143,8 @@ class Admin:
         return await self.patiently(asked)
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask again as long as the brokers' refusals are of the passing kind."""
-        while True:
-            try:
-                return await ask()
-            except KafkaError as error:
-                if not error.retriable:
-                    raise
-            await asyncio.sleep(LOOK_EVERY_S)
-            await self.client.force_metadata_update()
+        """See `patiently`."""
+        return await patiently(self.client, ask)
 
 
 @asynccontextmanager
@@ -162,6 +156,18 @@ async def admin_connection(cluster: Cluster) -> AsyncIterator[Admin]:
         yield admin
     finally:
         await stop(admin)
+
+
+async def patiently(client: AIOKafkaClient, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again as long as the brokers' refusals are of the passing kind: whoever calls sets a time."""
+    while True:
+        try:
+            return await ask()
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+        await asyncio.sleep(LOOK_EVERY_S)
+        await client.force_metadata_update()
 
 
 def check_code(code: int, what: str = "") -> None:

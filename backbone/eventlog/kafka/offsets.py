@@ -3,16 +3,17 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, LeaderNotAvailableError
+from aiokafka.errors import LeaderNotAvailableError
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from backbone.eventlog.kafka.admin import LOOK_EVERY_S, Admin, ClusterView, check_code
+from backbone.eventlog.kafka.admin import Admin, ClusterView, check_code, patiently
 
 T = TypeVar("T")
 
@@ -61,14 +62,7 @@ async def appended(client: AIOKafkaClient, places: Sequence[KafkaPartition]) -> 
 
     Asks again while leaders move: whoever calls sets a time. Raises the driver's errors.
     """
-    while True:
-        try:
-            return await _appended(client, places)
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-        await asyncio.sleep(LOOK_EVERY_S)
-        await client.force_metadata_update()
+    return await patiently(client, partial(_appended, client, places))
 
 
 async def committed(

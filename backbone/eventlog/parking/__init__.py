@@ -95,7 +95,8 @@ class Parking:
 
     def knows(self, record: Record) -> bool:
         """Whether this very record is parked, or was and is dealt with."""
-        return any(ledger.knows(self.source(record)) for ledger in self._ledgers.values())
+        source = self.source(record)
+        return any(ledger.knows(source) for ledger in self._ledgers.values())
 
     def stops(self, partition: int) -> Mapping[str, object]:
         """Return the keys of a partition that are stopped."""

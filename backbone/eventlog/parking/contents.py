@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from contextlib import aclosing
 
-from backbone.errors import Unavailable
-from backbone.eventlog import DEPENDENCY, EventLog, Record, TopicPartition
-from backbone.eventlog.parking.ledger import UNKNOWN_OFFSET
+from backbone.eventlog import EventLog, Record, TopicPartition
+from backbone.eventlog.parking.ledger import require_offsets
 from backbone.eventlog.parking.letters import Source, parked_record, read
 from backbone.eventlog.reading import read_to_end
 from schemas.dead_letters import DeadLetter
-from schemas.topics import ALL_TOPICS, DEAD_LETTERS
+from schemas.topics import ALL_TOPICS, DEAD_LETTERS, Topic
 
 # What is applied at once; one record may be larger.
 SIZE_BYTES = 4_000_000
@@ -23,8 +22,8 @@ async def load(eventlog: EventLog, number: int, letters: Mapping[Source, int]) -
 
     `letters` are sources with their offsets in this partition of the dead letters. Raises Unavailable.
     """
-    if UNKNOWN_OFFSET in letters.values():
-        raise Unavailable(DEPENDENCY, "letters that were just written are not read yet")
+    require_offsets(letters)
+    topics = {eventlog.full_name(topic.name): topic for topic in ALL_TOPICS}
     found, passed = await _letters(eventlog, number, letters)
     contents: Contents = {}
     size = 0
@@ -33,8 +32,9 @@ async def load(eventlog: EventLog, number: int, letters: Mapping[Source, int]) -
         # What was not read yet is another time's, and what was read and is not there is gone.
         if size >= SIZE_BYTES or letters[source] >= passed:
             break
-        contents[source] = None if letter is None else await _record(eventlog, letter)
-        size += len((contents[source] and contents[source].value) or b"")  # type: ignore[union-attr]
+        record = await _record(eventlog, letter, topics.get(letter.topic)) if letter else None
+        contents[source] = record
+        size += len(record.value or b"") if record else 0
     return contents
 
 
@@ -64,10 +64,8 @@ async def _letters(
         await reader.close()
 
 
-async def _record(eventlog: EventLog, letter: DeadLetter) -> Record | None:
-    """Return the record of a letter; a large one is read where it lies."""
-    topics = {eventlog.full_name(topic.name): topic for topic in ALL_TOPICS}
-    topic = topics.get(letter.topic)
+async def _record(eventlog: EventLog, letter: DeadLetter, topic: Topic | None) -> Record | None:
+    """Return the record of a letter of this topic; a large one is read where it lies."""
     if topic is None:
         return None
     if letter.encoding != "omitted":

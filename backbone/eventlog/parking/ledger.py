@@ -1,13 +1,20 @@
 """What a group has parked in one partition of `dead-letters`: a fold of its records, in their order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from backbone.eventlog import Record
+from backbone.errors import Unavailable
+from backbone.eventlog import DEPENDENCY, Record
 from backbone.eventlog.parking.letters import Source, read
 from schemas.dead_letters import DeadLetter, LetterRequest
 
 UNKNOWN_OFFSET = -1
+
+
+def require_offsets(letters: Mapping[Source, int]) -> None:
+    """Raise Unavailable while letters that were just written are not read yet."""
+    if UNKNOWN_OFFSET in letters.values():
+        raise Unavailable(DEPENDENCY, "letters that were just written are not read yet")
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, EventLog, Record
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.contents import load
-from backbone.eventlog.parking.ledger import UNKNOWN_OFFSET, Ledger
+from backbone.eventlog.parking.ledger import Ledger, require_offsets
 from backbone.eventlog.parking.letters import (
     LONGEST_REASON,
     Source,
@@ -46,6 +46,11 @@ class _Pending(NamedTuple):
     offset: int
     request: LetterRequest
     ledger: Ledger
+
+    @property
+    def queue(self) -> Mapping[Source, int]:
+        """All letters of the key that wait for one another."""
+        return self.ledger.by_key.get(self.request.ordering_key, {})
 
     @property
     def letters(self) -> dict[Source, int]:
@@ -117,8 +122,7 @@ class Clerk:
     async def _drop(self, pending: _Pending) -> int:
         letters = pending.letters
         if pending.request.sources is None:
-            if UNKNOWN_OFFSET in letters.values():
-                raise Unavailable(DEPENDENCY, "letters that were just written are not read yet")
+            require_offsets(letters)
             before = [source for source, offset in letters.items() if offset < pending.offset]
             if not before and letters:
                 # What came to lie behind since is not what was to be dropped: it is applied.
@@ -126,18 +130,18 @@ class Clerk:
         else:
             before = list(letters)
         dropped = before[:AT_ONCE]
-        last = len(dropped) == (len(letters) if pending.request.sources is None else len(before))
-        return await self._settle(pending, dropped, dropped=len(dropped), last=last)
+        last = len(dropped) == len(letters)
+        return await self._settle(pending, letters, dropped, dropped=len(dropped), last=last)
 
     async def _replay(self, pending: _Pending) -> int:
         letters = pending.letters
-        reason = _out_of_order(pending)
+        reason = _out_of_order(letters, pending.queue)
         applied: list[Source] = []
         if letters and reason is None:
             chunk = dict(islice(letters.items(), AT_ONCE))
             applied, reason = await self._apply_after_all(pending.number, chunk)
         last = reason is not None or len(applied) == len(letters)
-        return await self._settle(pending, applied, replayed=len(applied), reason=reason, last=last)
+        return await self._settle(pending, letters, applied, replayed=len(applied), reason=reason, last=last)
 
     async def _apply_after_all(
         self, number: int, letters: Mapping[Source, int]
@@ -161,6 +165,7 @@ class Clerk:
     async def _settle(
         self,
         pending: _Pending,
+        letters: Mapping[Source, int],
         sources: Sequence[Source],
         *,
         replayed: int = 0,
@@ -174,8 +179,7 @@ class Clerk:
         sums = (before[0] + replayed, before[1] + dropped)
         records = tombstones(request.ordering_key, [letter_key(request.group, each) for each in sources])
         if last:
-            queue = ledger.by_key.get(request.ordering_key, {})
-            left = len((queue.keys() | pending.letters.keys()) - set(sources))
+            left = len((pending.queue.keys() | letters.keys()) - set(sources))
             error = reason and reason[:LONGEST_REASON]
             outcome = Outcome(replayed=sums[0], dropped=sums[1], left=left, error=error)
             told = msgspec.structs.replace(request, sources=None, outcome=outcome)
@@ -198,10 +202,9 @@ class Clerk:
         return len(sources)
 
 
-def _out_of_order(pending: _Pending) -> str | None:
+def _out_of_order(letters: Mapping[Source, int], queue: Mapping[Source, int]) -> str | None:
     """Say what is wrong with applying just these letters: one of the same key would have to come before."""
-    queue = pending.ledger.by_key.get(pending.request.ordering_key, {})
-    queued = [source for source in pending.letters if source in queue]
+    queued = [source for source in letters if source in queue]
     for wanted, first in zip(queued, queue, strict=False):
         if wanted != first:
             return f"{wanted}: records of a key are applied in order, and {first} comes before"
