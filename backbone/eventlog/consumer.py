@@ -137,7 +137,7 @@ class ConsumingLoop(Generic[E]):
             self._note(error)
             if isinstance(error, Fenced):
                 # Another member holds what this one took for its own: it has yet to hear of that.
-                with suppress(Unavailable):
+                with suppress(Exception):
                     await self.close()
             self._failures += 1
             return pause_s(self._failures)

@@ -10,7 +10,6 @@ from backbone.errors import Poison
 from backbone.eventlog import Record
 from schemas.events import (
     ChannelsEvent,
-    MessageDeleted,
     MessageEvent,
     MessagesEvent,
     StreamEvent,
@@ -27,6 +26,16 @@ from schemas.messages import (
 from schemas.topics import TOPIC_OF_EVENT, Topic
 
 SEQUENCE_MAX = 2**63 - 1
+_ID_FIELDS = (
+    "message_id",
+    "channel_id",
+    "author_id",
+    "parent_id",
+    "deleted_by",
+    "user_id",
+    "created_by",
+    "changed_by",
+)
 
 
 def read_stream_event(record: Record) -> StreamEvent:
@@ -44,8 +53,8 @@ def read_stream_event(record: Record) -> StreamEvent:
         _check_message(event)
     if TOPIC_OF_EVENT[event_type(event)].name != record.topic:
         raise Poison(f"{event_type(event)} does not belong into this topic")
-    if event.sequence > SEQUENCE_MAX:
-        raise Poison(f"the sequence {event.sequence} is beyond 63 bits")
+    if max(event.sequence, getattr(event.payload, "sequence", 0)) > SEQUENCE_MAX:
+        raise Poison("a sequence of the event is beyond 63 bits")
     # Only an escape can bring NUL into JSON: without one there is nothing to look for.
     if b"u0000" in (record.value or b"") and _holds_nul(msgspec.to_builtins(event)):
         raise Poison("a text of the event holds NUL")
@@ -109,10 +118,9 @@ def _in_payload(value: bytes, name: str) -> str | None:
 
 
 def _ids(event: StreamEvent) -> list[str]:
-    if isinstance(event, ChannelsEvent):
-        return [event.payload.channel_id, getattr(event.payload, "user_id", "")]
-    ids = [event.payload.message_id, event.payload.channel_id, event.payload.author_id]
-    return ids if isinstance(event, MessageDeleted) else [*ids, *event.payload.mentions]
+    payload = event.payload
+    names = [getattr(payload, name, None) for name in _ID_FIELDS]
+    return [*(each for each in names if isinstance(each, str)), *getattr(payload, "mentions", ())]
 
 
 def _holds_nul(value: object) -> bool:

@@ -64,7 +64,9 @@ def requests_for(action: Action, choice: Choice, letters: Sequence[Letter]) -> l
         what = f"the record {unknown[0]}{of_key}" if unknown else f"a record{of_key}"
         click.echo(f"maeari: {choice.group} has not parked {what}: see `maeari dead-letters list`", err=True)
         return None
-    chosen = {source: found[source] for source in choice.sources} or found
+    # In the order in which they were parked, in whichever they were named.
+    asked = frozenset(choice.sources or found)
+    chosen = {source: each for source, each in found.items() if source in asked}
     requests = []
     for key in dict.fromkeys(each.ordering_key for each in chosen.values()):
         its_own = {source: each for source, each in chosen.items() if each.ordering_key == key}

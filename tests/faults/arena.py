@@ -87,12 +87,17 @@ class Arena:
     async def more_told(self, within_s: float = 40.0) -> None:
         """Wait until new events have come to each partition of the topic that most of them go to."""
         before = (await self.stores.eventlog.topics())[MESSAGES_CREATED.name].end
+        silent: list[int] = []
 
         async def everywhere() -> bool:
             now = (await self.stores.eventlog.topics())[MESSAGES_CREATED.name].end
-            return all(end > was for end, was in zip(now, before, strict=True))
+            silent[:] = [number for number, was in enumerate(before) if now[number] == was]
+            return not silent
 
-        await self.holds(everywhere, within_s)
+        try:
+            await self.holds(everywhere, within_s)
+        except TimeoutError:
+            raise AssertionError(f"partitions without new events after {within_s:.0f} s: {silent}") from None
 
     async def shared(self, within_s: float = 30.0) -> None:
         """Wait until every group has all its members, and each of them its part of the partitions."""

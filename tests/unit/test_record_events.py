@@ -25,10 +25,10 @@ def record(
     return Record(topic.name, 0, 0, key, value, headers, 0)
 
 
-def changed(**fields: Any) -> Record:
-    """Return the record of a golden event with other fields in its payload, or `sequence` beside it."""
+def changed(of_event: int | None = None, **fields: Any) -> Record:
+    """Return the record of a golden event with other fields in its payload, or with another `sequence`."""
     event = json.loads(golden("message.created"))
-    event["sequence"] = fields.pop("sequence", event["sequence"])
+    event["sequence"] = of_event or event["sequence"]
     event["payload"] |= {"version": event["sequence"], **fields}
     return record(json.dumps(event).encode())
 
@@ -43,7 +43,9 @@ def changed(**fields: Any) -> Record:
         (changed(mentions=["a", "b\0"]), "NUL"),
         (changed(channel_id="c" * 129), "128 characters"),
         (changed(mentions=["m" * 129]), "128 characters"),
+        (changed(parent_id="p" * 129), "128 characters"),
         (changed(sequence=2**63), "63 bits"),
+        (changed(of_event=2**63), "63 bits"),
         (changed(version=7), "version 7, the event of sequence 42"),
         (changed(mentions=["m"] * 101), "101 mentions, of 100"),
         (changed(content="c" * 40_001), "40001 characters"),

@@ -91,11 +91,17 @@ class Clerk:
             for number, ledger in self._parking.ledgers.items()
             for request, offset in ledger.requests.values()
         ]
+        self._forget_others(pending)
         drops = [each for each in pending if each.only_drops]
         replays = [each for each in pending if not each.only_drops]
         self._turn += 1
         turn = self._turn % len(replays) if replays else 0
         return await self._do_some([*drops, *replays[turn:], *replays[:turn]])
+
+    def _forget_others(self, pending: Sequence[_Pending]) -> None:
+        """Forget what was done of requests that ended elsewhere, or are another member's by now."""
+        live = {each.request.request_id for each in pending}
+        self._done = {each: sums for each, sums in self._done.items() if each in live}
 
     async def _do_some(self, pending: Sequence[_Pending]) -> int:
         """Do a bit of each while there is time; what keeps one from being done is raised at the end."""
