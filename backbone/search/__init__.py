@@ -26,6 +26,7 @@ __all__ = [
     "SearchPage",
     "SearchQuery",
     "Sort",
+    "Witness",
 ]
 
 DEPENDENCY = "search"
@@ -75,6 +76,13 @@ class Rights:
     private_channels: tuple[str, ...] = ()
 
 
+class Witness(NamedTuple):
+    """A version of a message; a page says whether the state it was read from holds it, or a newer one."""
+
+    message_id: str
+    version: int
+
+
 _UNDERSCORED = {"index": "_index", "id": "_id", "score": "_score", "source": "_source"}
 
 
@@ -90,11 +98,18 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True, rename=_UNDERSCORED):
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """A page of hits; `cursor` (JSON-able text, opaque to callers) leads to the next, None at the end."""
+    """A page of hits; `cursor` (JSON-able text, opaque to callers) leads to the next, None at the end.
+
+    `witnessed` says whether the very state of the index that the page was read from holds what the
+    witness names; False also where that cannot be proven, None where there was no witness. Of a page
+    that was asked for with a cursor `places` are the cursors behind each of its hits.
+    """
 
     hits: tuple[Hit, ...]
     total: int
     cursor: str | None
+    witnessed: bool | None = None
+    places: tuple[str, ...] = ()
 
 
 class CursorExpired(Exception):
@@ -122,7 +137,12 @@ class SearchIndex(Protocol):
         """Store the documents that are newer than the stored ones; return what was refused for good."""
 
     async def search(
-        self, query: SearchQuery, rights: Rights, limit: int, cursor: str | None = None
+        self,
+        query: SearchQuery,
+        rights: Rights,
+        limit: int,
+        cursor: str | None = None,
+        witness: Witness | None = None,
     ) -> SearchPage:
         """Return a page, in bounded time. Raises CursorExpired, CursorInvalid or QueryRefused."""
 

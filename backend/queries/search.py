@@ -1,26 +1,29 @@
 """The search: the searcher's rights in the query, the page checked against the database, own writes awaited.
 
 Guarantees: no hit of a channel that the searcher cannot read, nor of a deleted message, however far
-the index lags behind; `complete` is True only if the version asked for was visible before the query,
-and never of a message that the searcher may not read: that one is waited for as one that does not exist.
-An answer ends after about PAGE_MAX_BYTES of hits.
+the index lags behind; `complete` is True only if every state of the index that the page was read from
+held the version asked for, and never of a message that the searcher may not read: that one is waited
+for as one that does not exist. A page is shorter than asked for only at the end of the hits, after
+about PAGE_MAX_BYTES, or when hundreds of hits in a row may not be shown any more; its cursor goes on.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backbone.database.bounded import PAGE_MAX_BYTES
 from backbone.database.engine import Database
-from backbone.search import Hit, Rights, SearchIndex, SearchPage, SearchQuery
+from backbone.search import Hit, Rights, SearchIndex, SearchPage, SearchQuery, Witness
 from backend.consistency import ConsistencyToken
 from backend.queries.messages import may_read_message, private_channels_of, readable_messages
 from schemas.codec import encode
 
+# The first looks come soon, for an index on files sees a write at once; the later ones cost less.
 _LOOK_AGAIN_S = 0.02
+_LOOK_AGAIN_MAX_S = 0.1
 # How many hits are taken from the index at once: what an answer may hold beyond its size.
 _AT_ONCE = 20
 # How often one answer may take hits before it is sent as it is, short but with a cursor.
-_TAKEN_MAX = 15
+_TAKEN_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +48,63 @@ class Search:
 
 async def find_messages(index: SearchIndex, database: Database, search: Search) -> Found:
     """Search. Raises Unavailable, CursorExpired or CursorInvalid."""
-    complete: bool | None = None
-    if search.token is not None:
-        may_know = await may_read_message(database, search.token.message_id, search.searcher_id)
-        complete = await _visible(index, search.token, search.wait_s, may_know=may_know)
-    return Found(await _checked_page(index, database, search), complete)
+    if search.token is None:
+        return await _checked_page(index, database, search, None)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + search.wait_s
+    # What the searcher may not know is never looked for: nothing tells it from what does not exist.
+    may_know = await may_read_message(database, search.token.message_id, search.searcher_id)
+    witness = Witness(*search.token) if may_know else None
+    while True:
+        if not _looks_back(search):
+            await _until_visible(index, witness, deadline)
+        found = await _checked_page(index, database, search, witness)
+        if found.complete or _looks_back(search) or loop.time() >= deadline:
+            return replace(found, complete=bool(found.complete))
+        # Another copy of the index answered, one that is behind.
+        await asyncio.sleep(min(_LOOK_AGAIN_MAX_S, deadline - loop.time()))
 
 
-async def _checked_page(index: SearchIndex, database: Database, search: Search) -> SearchPage:
+def _looks_back(search: Search) -> bool:
+    """Say whether the page is one of an earlier point in time: that never sees more, waiting is in vain."""
+    return search.query.sort == "relevance" and search.cursor is not None
+
+
+async def _until_visible(index: SearchIndex, witness: Witness | None, deadline: float) -> None:
+    """Wait until searches seem to see the version, or the deadline has come; without a witness in vain."""
+    loop = asyncio.get_running_loop()
+    pause_s = _LOOK_AGAIN_S
+    while (left_s := deadline - loop.time()) > 0:
+        if witness is not None:
+            version = await index.visible_version(witness.message_id)
+            if version is not None and version >= witness.version:
+                return
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 1.5, _LOOK_AGAIN_MAX_S)
+
+
+async def _checked_page(
+    index: SearchIndex, database: Database, search: Search, witness: Witness | None
+) -> Found:
+    """Take hits until the page is full; its last take may bring more than fit, which are left to the next."""
+    rights = Rights(await private_channels_of(database, search.searcher_id))
     hits: list[Hit] = []
-    cursor = search.cursor
+    take, cursor = min(search.limit, _AT_ONCE), search.cursor
     page = SearchPage((), 0, None)
+    seen: list[bool | None] = []
     size_bytes = 0
     for _ in range(_TAKEN_MAX):
-        rights = Rights(await private_channels_of(database, search.searcher_id))
-        page = await index.search(search.query, rights, min(search.limit - len(hits), _AT_ONCE), cursor)
+        page = await index.search(search.query, rights, take, cursor, witness)
+        seen.append(page.witnessed)
+        # The rights were read before, the index lags: this is the database's word of the moment.
         readable = await readable_messages(database, [hit.id for hit in page.hits], search.searcher_id)
-        taken = [hit for hit in page.hits if hit.id in readable]
+        fitting = [n for n, hit in enumerate(page.hits) if hit.id in readable][: search.limit - len(hits)]
+        taken = [page.hits[n] for n in fitting]
         hits += taken
         size_bytes += len(encode(taken))
-        cursor = page.cursor
+        cursor = page.places[fitting[-1]] if len(taken) < len(readable) else page.cursor
         if cursor is None or len(hits) == search.limit or size_bytes >= PAGE_MAX_BYTES:
             break
-    return SearchPage(tuple(hits), page.total, cursor)
-
-
-async def _visible(index: SearchIndex, token: ConsistencyToken, wait_s: float, *, may_know: bool) -> bool:
-    """Wait for the version; where the searcher may not know, in vain, as long as for an unknown one."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait_s
-    while True:
-        version = await index.visible_version(token.message_id)
-        if may_know and version is not None and version >= token.version:
-            return True
-        if loop.time() + _LOOK_AGAIN_S > deadline:
-            return False
-        await asyncio.sleep(_LOOK_AGAIN_S)
+        take = _AT_ONCE
+    complete = None if witness is None else all(seen)
+    return Found(SearchPage(tuple(hits), page.total, cursor), complete)

@@ -1,70 +1,12 @@
 """The search route over real stores: rights, own writes, deletions, cursors, and what bad input gets."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-
-import httpx
 import pytest
 
 from backbone.database.bounded import PAGE_MAX_BYTES
-from backbone.database.tables import channel_members, channels
-from backbone.settings import Settings
+from backbone.database.tables import channel_members
 from backend.consistency import ConsistencyToken
-from tests.conftest import ADAPTERS
-from tests.support.backend import Backend, running_backend, user
-from tests.support.database import own_database
-from tests.support.eventlog import dropped_topics
-from tests.support.histories import Platform
-from tests.support.search import dropped_indices
-
-
-@dataclass
-class SearchableBackend:
-    """A backend, and the platform behind it, which indexes when it is told to."""
-
-    backend: Backend
-    behind: Platform
-
-    async def index(self) -> None:
-        """Tell the log what is stored, and the index what the log holds."""
-        await self.backend.relay()
-        await self.behind.index_everything()
-        await self.behind.search.refresh()
-
-    async def search(self, q: str = "", **parameters: str | int) -> httpx.Response:
-        return await self.backend.client.get("/messages/search", params={"q": q, **parameters})
-
-    async def found(self, q: str, **parameters: str | int) -> list[str]:
-        answer = await self.search(q, **parameters)
-        assert answer.status_code == 200, answer.text
-        return [hit["_source"]["content"] for hit in answer.json()]
-
-
-@pytest.fixture(params=ADAPTERS)
-async def searchable(request: pytest.FixtureRequest, unique: str) -> AsyncIterator[SearchableBackend]:
-    """A backend whose topics and index exist and are empty."""
-    settings: Settings = request.getfixturevalue(f"{request.param}_settings")
-    async with (
-        own_database(settings, unique) as own,
-        dropped_topics(own),
-        dropped_indices(own),
-        running_backend(own) as backend,
-    ):
-        behind = Platform(backend.ports.eventlog, backend.ports.search)
-        await behind.set_up()
-        yield SearchableBackend(backend, behind)
-
-
-async def make_private(searchable: SearchableBackend, channel_id: str, *members: str) -> None:
-    """Turn the next writes to the channel into a private one's, with these members."""
-    row = {"channel_id": channel_id, "name": channel_id, "private": True, "created_by": members[0],
-           "created_at": 1, "last_sequence": 1, "last_event_at": 1}  # fmt: skip
-    async with searchable.backend.ports.database.writing() as connection:
-        await connection.execute(channels.insert(), [row])
-        await connection.execute(
-            channel_members.insert(),
-            [{"channel_id": channel_id, "user_id": m, "role": "owner", "version": 1} for m in members],
-        )
+from tests.support.backend import user
+from tests.support.searching import SearchableBackend, make_private
 
 
 async def test_who_may_not(searchable: SearchableBackend) -> None:

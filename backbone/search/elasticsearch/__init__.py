@@ -5,6 +5,7 @@ come; every call ends in bounded time, and is sent once. Connects on first use.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +30,7 @@ from backbone.search import (
     Rights,
     SearchPage,
     SearchQuery,
+    Witness,
 )
 from backbone.search.admission import admitted
 from backbone.search.cursors import AfterHit, seal, unseal
@@ -36,6 +38,7 @@ from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood
 from backbone.search.elasticsearch.bulk import bodies, failures
 from backbone.search.elasticsearch.indices import VersionedIndices
 from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, HIGHLIGHT, Clause, bool_query
+from backbone.search.elasticsearch.witness import witness_aggregation, witnessed
 from backbone.settings import SearchSecurity
 from schemas.documents import IndexedDocument, SearchDocument
 
@@ -87,18 +90,26 @@ class ElasticsearchIndex:
         return refused
 
     async def search(
-        self, query: SearchQuery, rights: Rights, limit: int, cursor: str | None = None
+        self,
+        query: SearchQuery,
+        rights: Rights,
+        limit: int,
+        cursor: str | None = None,
+        witness: Witness | None = None,
     ) -> SearchPage:
         clause = bool_query(query, rights)
         if query.sort == "relevance":
             place = unseal(query, cursor, AfterScore) if cursor is not None else None
-            return NOTHING if clause is None else await self._by_relevance(query, clause, limit, place)
+            if clause is None:
+                return await self._nothing(witness)
+            return await self._by_relevance(query, clause, limit, place, witness)
         after = unseal(query, cursor, AfterHit) if cursor is not None else None
         if clause is None:
-            return NOTHING
+            return await self._nothing(witness)
         values = None if after is None else [after.created_at_ms, after.channel, after.sequence]
-        answer = await self._hits(clause, BY_TIME[query.sort], limit + 1, values)
-        return page(answer, limit, lambda last: seal(query, msgspec.convert(last, AfterHit)))
+        answer = await self._hits(clause, BY_TIME[query.sort], limit + 1, values, witness=witness)
+        found = page(answer, limit, lambda last: seal(query, msgspec.convert(last, AfterHit)))
+        return replace(found, witnessed=witnessed(answer, witness))
 
     async def visible_version(self, message_id: str) -> int | None:
         path = f"/{self._alias}/_doc/{quote(message_id, safe='')}?realtime=false&_source=false"
@@ -153,29 +164,44 @@ class ElasticsearchIndex:
             client, self._opened = self._opened, None
             await client.close()
 
+    async def _nothing(self, witness: Witness | None) -> SearchPage:
+        """Answer a query that nothing can fulfil; what the index holds is asked all the same."""
+        if witness is None:
+            return NOTHING
+        answer = await self._hits({"match_none": {}}, BY_RELEVANCE, 0, witness=witness)
+        return replace(NOTHING, witnessed=witnessed(answer, witness))
+
     async def _by_relevance(
-        self, query: SearchQuery, clause: Clause, limit: int, place: AfterScore | None
+        self,
+        query: SearchQuery,
+        clause: Clause,
+        limit: int,
+        place: AfterScore | None,
+        witness: Witness | None,
     ) -> SearchPage:
         """Most searches have one page: a point in time is opened only where there is another."""
         values: list[Any] | None = None
         if place is None:
-            answer = await self._hits(clause, BY_RELEVANCE, limit + 1)
+            answer = await self._hits(clause, BY_RELEVANCE, limit + 1, witness=witness)
             if len(answer["hits"]["hits"]) <= limit:
-                return page(answer, limit, lambda _: "")
+                return replace(page(answer, limit, lambda _: ""), witnessed=witnessed(answer, witness))
             point = await self._open_point(None)
         else:
             point, values = place.point_in_time, list(place.values)
         try:
-            answer = await self._hits(clause, BY_RELEVANCE, limit + 1, values, point)
-        except Absent as error:
-            raise CursorExpired("the index under the point in time is gone") from error
+            answer = await self._hits(clause, BY_RELEVANCE, limit + 1, values, point, witness=witness)
+        except (Absent, CursorExpired) as error:
+            if place is None:
+                raise Unavailable(DEPENDENCY, "the index was dropped during the search") from error
+            raise CursorExpired("the point in time of the cursor is gone") from error
         except NotUnderstood as error:
             raise CursorInvalid("the cursor holds no point in time of this server") from error
         point = answer["pit_id"]
         found = page(answer, limit, lambda last: seal(query, msgspec.convert((point, last), AfterScore)))
-        if found.cursor is None:
+        if found.cursor is None and place is None:
+            # Nobody knows it. A later page's point stays, for its cursor may be sent again.
             await self._close_point(point)
-        return found
+        return replace(found, witnessed=witnessed(answer, witness))
 
     async def _hits(
         self,
@@ -185,12 +211,15 @@ class ElasticsearchIndex:
         after: list[Any] | None = None,
         point: str | None = None,
         *,
+        witness: Witness | None = None,
         documents_only: bool = False,
     ) -> Any:
         """Search once; `documents_only` leaves out highlights and the count."""
         body: Clause = {"query": clause, "sort": sort, "size": size, "track_total_hits": not documents_only}
         if not documents_only:
             body["highlight"] = HIGHLIGHT
+        if witness is not None:
+            body["aggs"] = witness_aggregation(witness)
         if after is not None:
             body["search_after"] = after
         if point is None:

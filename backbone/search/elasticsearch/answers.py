@@ -42,10 +42,12 @@ def page(answer: Mapping[str, Any], limit: int, seal: Callable[[Sequence[Any]], 
     """Return a page out of an answer with up to one hit more, which says that a next page exists."""
     hits = answer["hits"]["hits"]
     more = len(hits) > limit
+    places = tuple(seal(hit["sort"]) for hit in hits[:limit])
     return SearchPage(
         hits=tuple(_hit(hit) for hit in hits[:limit]),
         total=answer["hits"]["total"]["value"],
-        cursor=seal(hits[limit - 1]["sort"]) if more else None,
+        cursor=places[-1] if more else None,
+        places=places,
     )
 
 

@@ -15,16 +15,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery
+from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery, Witness
 from backbone.search.admission import admitted
 from backbone.search.analysis import tokens
 from backbone.search.cursors import AfterHit, seal, unseal
 from backbone.search.embedded.pages import (
     AfterPlace,
     Asked,
-    Ranking,
     first_page_by_relevance,
     keep_point,
+    number_of_point,
     page_by_relevance,
     page_by_time,
     prolong_point,
@@ -33,6 +33,7 @@ from backbone.search.embedded.query import match_expression
 from backbone.search.embedded.searchers import Searchers
 from backbone.search.embedded.stemming import stems
 from backbone.search.embedded.store import SearchFile, drop_index, make_index, name_of, number_of
+from backbone.search.embedded.witness import last_change, next_change
 from schemas.clock import parse_ms
 from schemas.documents import IndexedDocument, SearchDocument
 
@@ -45,12 +46,12 @@ _decoder = msgspec.json.Decoder(SearchDocument)
 
 _STORE = """
 INSERT INTO documents_{number} (message_id, version, author, channel, sequence, created_at_ms, mentions,
-    has_attachment, private, deleted, source)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    has_attachment, private, deleted, source, change)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (message_id) DO UPDATE SET version = excluded.version, author = excluded.author,
     channel = excluded.channel, sequence = excluded.sequence, created_at_ms = excluded.created_at_ms,
     mentions = excluded.mentions, has_attachment = excluded.has_attachment, private = excluded.private,
-    deleted = excluded.deleted, source = excluded.source
+    deleted = excluded.deleted, source = excluded.source, change = excluded.change
 WHERE excluded.version > documents_{number}.version
 RETURNING document
 """
@@ -92,8 +93,9 @@ class EmbeddedSearchIndex:
     async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
         def put(connection: sqlite3.Connection) -> None:
             number = number_of(connection, self._alias, index)
+            change = next_change(connection, number)
             for row in rows:
-                _store(connection, number, row)
+                _store(connection, number, row, change)
 
         fit, refused = admitted(documents)
         # Words are cut before the file is locked.
@@ -102,19 +104,35 @@ class EmbeddedSearchIndex:
         return refused + unreadable
 
     async def search(
-        self, query: SearchQuery, rights: Rights, limit: int, cursor: str | None = None
+        self,
+        query: SearchQuery,
+        rights: Rights,
+        limit: int,
+        cursor: str | None = None,
+        witness: Witness | None = None,
     ) -> SearchPage:
         empty = bool(query.words or query.phrases) and match_expression(query) is None
+
+        def asked(connection: sqlite3.Connection) -> Asked:
+            number = number_of(connection, self._alias, None)
+            return Asked(connection, number, query, rights, limit, witness)
+
+        def find(connection: sqlite3.Connection) -> SearchPage:
+            now = asked(connection)
+            if empty:
+                return replace(_NOTHING, witnessed=now.witnessed(last_change(connection, now.number)))
+            return page_by_time(now, after)
+
+        after: AfterHit | None = None
         if query.sort == "relevance":
             place = unseal(query, cursor, AfterPlace) if cursor is not None else None
-            return _NOTHING if empty else await self._by_relevance(query, rights, limit, place)
-        after = unseal(query, cursor, AfterHit) if cursor is not None else None
-
-        def search(connection: sqlite3.Connection) -> SearchPage:
-            number = number_of(connection, self._alias, None)
-            return page_by_time(Asked(connection, number, query, rights, limit), after)
-
-        return _NOTHING if empty else await self._searchers.run(search)
+            if place is not None and not empty:
+                return await self._at_point(query, rights, limit, place, witness)
+            if not empty:
+                return await self._by_relevance(query, asked)
+        elif cursor is not None:
+            after = unseal(query, cursor, AfterHit)
+        return await self._searchers.run(find)
 
     async def visible_version(self, message_id: str) -> int | None:
         def version(connection: sqlite3.Connection) -> int | None:
@@ -178,25 +196,27 @@ class EmbeddedSearchIndex:
             executor.shutdown(wait=False)
 
     async def _by_relevance(
-        self, query: SearchQuery, rights: Rights, limit: int, place: AfterPlace | None
+        self, query: SearchQuery, asked: Callable[[sqlite3.Connection], Asked]
     ) -> SearchPage:
         """Most searches have one page: a point in time is kept only where there is another."""
-
-        def first(connection: sqlite3.Connection) -> tuple[SearchPage, Ranking]:
-            number = number_of(connection, self._alias, None)
-            return first_page_by_relevance(Asked(connection, number, query, rights, limit))
-
-        if place is not None:
-            # Only this much is a write: the page is read beside the writers.
-            await self._write(lambda connection: prolong_point(connection, place.point, self._now_ms()))
-            return await self._searchers.run(
-                lambda connection: page_by_relevance(connection, query, rights, limit, place)
-            )
-        page, ranking = await self._searchers.run(first)
-        if len(ranking.hits) <= limit:
+        page, ranking = await self._searchers.run(
+            lambda connection: first_page_by_relevance(asked(connection))
+        )
+        if len(ranking.hits) <= len(page.hits):
             return page
         point = await self._write(lambda connection: keep_point(connection, ranking, self._now_ms()))
-        return replace(page, cursor=seal(query, AfterPlace(point, limit)))
+        return replace(page, cursor=seal(query, AfterPlace(point, len(page.hits))))
+
+    async def _at_point(
+        self, query: SearchQuery, rights: Rights, limit: int, place: AfterPlace, witness: Witness | None
+    ) -> SearchPage:
+        def search(connection: sqlite3.Connection) -> SearchPage:
+            number = number_of_point(connection, place.point)
+            return page_by_relevance(Asked(connection, number, query, rights, limit, witness), place)
+
+        # Only this much is a write: the page is read beside the writers.
+        await self._write(lambda connection: prolong_point(connection, place.point, self._now_ms()))
+        return await self._searchers.run(search)
 
     def _current(self, connection: sqlite3.Connection) -> str | None:
         sql = "SELECT number FROM aliases WHERE alias = ?"
@@ -261,8 +281,8 @@ def _row(message_id: str, document: SearchDocument) -> _Row:
     return _Row(columns, " ".join(token.term for token in found), " ".join(stems(found)))
 
 
-def _store(connection: sqlite3.Connection, number: int, row: _Row) -> None:
-    stored = connection.execute(_STORE.format(number=number), row.columns).fetchall()
+def _store(connection: sqlite3.Connection, number: int, row: _Row, change: int) -> None:
+    stored = connection.execute(_STORE.format(number=number), (*row.columns, change)).fetchall()
     for (document,) in stored:
         connection.execute(f"DELETE FROM words_{number} WHERE rowid = ?", (document,))
         if row.exact:

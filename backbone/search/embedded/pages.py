@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from backbone.search import CursorExpired, Hit, Rights, SearchPage, SearchQuery
+from backbone.search import CursorExpired, Hit, Rights, SearchPage, SearchQuery, Witness
 from backbone.search.cursors import AfterHit, seal
 from backbone.search.embedded.highlighting import Needle, Terms, highlighted, needles
 from backbone.search.embedded.query import (
@@ -26,6 +26,7 @@ from backbone.search.embedded.query import (
     visible,
 )
 from backbone.search.embedded.store import name_of
+from backbone.search.embedded.witness import holds, last_change
 from schemas.documents import SearchDocument
 
 POINT_KEPT_MS = 120_000
@@ -42,9 +43,10 @@ class AfterPlace(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Ranking(NamedTuple):
-    """Every hit of a search by relevance, the best first: (document, score), and the index they are in."""
+    """Every hit of a search by relevance, the best first: (document, score), and where and when that was."""
 
     number: int
+    change: int
     hits: list[tuple[int, float]]
 
 
@@ -57,14 +59,25 @@ class Asked:
     query: SearchQuery
     rights: Rights
     limit: int
+    witness: Witness | None = None
 
-    def page(self, rows: Sequence[Any], total: int, cursor: Callable[[Any], str]) -> SearchPage:
-        """Return a page out of rows (document, score, …) with up to one more than the limit."""
+    def page(self, rows: Sequence[Any], total: int, cursor: Callable[[Any], str], change: int) -> SearchPage:
+        """Return a page out of rows (document, score, …) with up to one more than the limit.
+
+        They were found in the state that the index had after `change`.
+        """
         index = name_of(self.connection, self.number)
         sought = needles(self.query)
         hits = tuple(self._hit(index, document, score, sought) for document, score, *_ in rows[: self.limit])
+        places = tuple(map(cursor, rows[: self.limit]))
         more = len(rows) > self.limit
-        return SearchPage(hits=hits, total=total, cursor=cursor(rows[self.limit - 1]) if more else None)
+        return SearchPage(hits, total, places[-1] if more else None, self.witnessed(change), places)
+
+    def witnessed(self, change: int) -> bool | None:
+        """Say whether the witness was there after `change`, None without one."""
+        if self.witness is None:
+            return None
+        return holds(self.connection, self.number, self.witness, change)
 
     def _hit(self, index: str, document: int, score: float | None, sought: list[Needle]) -> Hit:
         sql = f"SELECT message_id, source FROM documents_{self.number} WHERE document = ?"
@@ -91,15 +104,17 @@ def page_by_time(asked: Asked, place: AfterHit | None) -> SearchPage:
     total = asked.connection.execute(
         f"SELECT count(*) FROM documents_{asked.number} d WHERE {matching.sql}", matching.parameters
     ).fetchone()[0]
-    return asked.page(rows, total, lambda last: seal(asked.query, AfterHit(*last[2:])))
+    change = last_change(asked.connection, asked.number)
+    return asked.page(rows, total, lambda last: seal(asked.query, AfterHit(*last[2:])), change)
 
 
 def first_page_by_relevance(asked: Asked) -> tuple[SearchPage, Ranking]:
     """Return the first page, its cursor left out, and the ranking that a next page must keep to."""
     ranked = _ranked(asked)
     hits = asked.connection.execute(ranked.sql, ranked.parameters).fetchall()
-    page = asked.page(hits[: asked.limit], len(hits), lambda _: "")
-    return page, Ranking(asked.number, hits)
+    change = last_change(asked.connection, asked.number)
+    page = asked.page(hits[: asked.limit], len(hits), lambda _: "", change)
+    return page, Ranking(asked.number, change, hits)
 
 
 def keep_point(connection: sqlite3.Connection, ranking: Ranking, now_ms: int) -> str:
@@ -113,8 +128,8 @@ def keep_point(connection: sqlite3.Connection, ranking: Ranking, now_ms: int) ->
         ((point, place, document, score) for place, (document, score) in enumerate(ranking.hits, 1)),
     )
     connection.execute(
-        "INSERT INTO points (point, number, total, until_ms) VALUES (?, ?, ?, ?)",
-        (point, ranking.number, len(ranking.hits), now_ms + POINT_KEPT_MS),
+        "INSERT INTO points (point, number, change, until_ms) VALUES (?, ?, ?, ?)",
+        (point, ranking.number, ranking.change, now_ms + POINT_KEPT_MS),
     )
     return point
 
@@ -129,24 +144,33 @@ def prolong_point(connection: sqlite3.Connection, point: str, now_ms: int) -> No
         raise CursorExpired(_GONE)
 
 
-def page_by_relevance(
-    connection: sqlite3.Connection, query: SearchQuery, rights: Rights, limit: int, place: AfterPlace
-) -> SearchPage:
-    """Return the page that follows `place` at its point in time. Raises CursorExpired."""
-    kept = connection.execute(
-        "SELECT number, total FROM points JOIN indices USING (number) WHERE point = ?", (place.point,)
-    ).fetchone()
-    if kept is None:
-        raise CursorExpired(_GONE)
-    number, total = kept
-    readable = visible(rights)
-    rows = connection.execute(
-        f"SELECT document, p.score, p.place FROM point_hits p JOIN documents_{number} d USING (document)"
+def page_by_relevance(asked: Asked, place: AfterPlace) -> SearchPage:
+    """Return the page that follows `place` at its point in time, which lies in the index asked."""
+    found = f"point_hits p JOIN documents_{asked.number} d USING (document)"
+    readable = visible(asked.rights)
+    rows = asked.connection.execute(
+        f"SELECT document, p.score, p.place FROM {found}"
         f" WHERE p.point = ? AND p.place > ? AND {readable.sql} ORDER BY p.place LIMIT ?",
-        (place.point, place.place, *readable.parameters, limit + 1),
+        (place.point, place.place, *readable.parameters, asked.limit + 1),
     ).fetchall()
-    asked = Asked(connection, number, query, rights, limit)
-    return asked.page(rows, total, lambda last: seal(query, AfterPlace(place.point, last[2])))
+    # Counted anew: whoever has the cursor may have fewer rights than whoever asked for the first page.
+    total = asked.connection.execute(
+        f"SELECT count(*) FROM {found} WHERE p.point = ? AND {readable.sql}",
+        (place.point, *readable.parameters),
+    ).fetchone()[0]
+    (change,) = asked.connection.execute(
+        "SELECT change FROM points WHERE point = ?", (place.point,)
+    ).fetchone()
+    return asked.page(rows, total, lambda last: seal(asked.query, AfterPlace(place.point, last[2])), change)
+
+
+def number_of_point(connection: sqlite3.Connection, point: str) -> int:
+    """Return the number of the index that a point in time looks at. Raises CursorExpired."""
+    sql = "SELECT number FROM points JOIN indices USING (number) WHERE point = ?"
+    row = connection.execute(sql, (point,)).fetchone()
+    if row is None:
+        raise CursorExpired(_GONE)
+    return int(row[0])
 
 
 def _matching(asked: Asked, *, ranked: bool = False) -> Condition:

@@ -20,8 +20,9 @@ CREATE TABLE IF NOT EXISTS indices (
     number INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, version INTEGER NOT NULL,
     UNIQUE (alias, version));
 CREATE TABLE IF NOT EXISTS aliases (alias TEXT PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, change INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS points (
-    point TEXT PRIMARY KEY, number INTEGER NOT NULL, total INTEGER NOT NULL, until_ms INTEGER NOT NULL);
+    point TEXT PRIMARY KEY, number INTEGER NOT NULL, change INTEGER NOT NULL, until_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS point_hits (
     point TEXT NOT NULL, place INTEGER NOT NULL, document INTEGER NOT NULL, score REAL NOT NULL,
     PRIMARY KEY (point, place)) WITHOUT ROWID;
@@ -32,7 +33,7 @@ _INDEX = (
         document INTEGER PRIMARY KEY, message_id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,
         author TEXT NOT NULL, channel TEXT NOT NULL, sequence INTEGER NOT NULL, created_at_ms INTEGER,
         mentions TEXT NOT NULL, has_attachment INTEGER NOT NULL, private INTEGER NOT NULL,
-        deleted INTEGER NOT NULL, source BLOB NOT NULL)""",
+        deleted INTEGER NOT NULL, source BLOB NOT NULL, change INTEGER NOT NULL DEFAULT 0)""",
     """CREATE INDEX documents_{number}_by_time
         ON documents_{number} (created_at_ms, channel, sequence) WHERE deleted = 0""",
     "CREATE VIRTUAL TABLE words_{number} USING fts5(exact, stemmed, tokenize = 'ascii')",
@@ -121,12 +122,27 @@ class SearchFile:
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     """Make what is missing. A file that has it all is not locked: a search need not wait for a writer."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'point_hits'").fetchone():
+    if _is_there(connection, "changes"):
         return
     connection.execute("BEGIN IMMEDIATE")
+    if _is_there(connection, "indices") and not _is_there(connection, "changes"):
+        _add_changes(connection)
     for statement in filter(str.strip, _SCHEMA.split(";")):
         connection.execute(statement)
     connection.execute("COMMIT")
+
+
+def _is_there(connection: sqlite3.Connection, table: str) -> bool:
+    sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(sql, (table,)).fetchone() is not None
+
+
+def _add_changes(connection: sqlite3.Connection) -> None:
+    """Take over a file from before changes were counted; its points in time are forgotten."""
+    connection.execute("DROP TABLE points")
+    connection.execute("DROP TABLE point_hits")
+    for (number,) in connection.execute("SELECT number FROM indices").fetchall():
+        connection.execute(f"ALTER TABLE documents_{number} ADD COLUMN change INTEGER NOT NULL DEFAULT 0")
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
@@ -185,4 +201,5 @@ def drop_index(connection: sqlite3.Connection, number: int) -> None:
         "DELETE FROM point_hits WHERE point IN (SELECT point FROM points WHERE number = ?)", (number,)
     )
     connection.execute("DELETE FROM points WHERE number = ?", (number,))
+    connection.execute("DELETE FROM changes WHERE number = ?", (number,))
     connection.execute("DELETE FROM indices WHERE number = ?", (number,))

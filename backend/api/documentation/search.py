@@ -48,7 +48,7 @@ SEARCH_OPERATIONS: tuple[Operation, ...] = (
             _values("author", _TEXT, "The same as `from`."),
             _values("in", _TEXT, "The channel it stands in; any of several."),
             _values("channel", _TEXT, "The same as `in`."),
-            _values("mentions", _TEXT, "Whom it mentions; any of several."),
+            _values("mentions", _TEXT, "Whom it mentions; all of several."),
             _values("has", {"enum": ["attachment", ""]}, "What it carries."),
             _values("before", _DAY, "Written before that day."),
             _values("after", _DAY, "Written on that day or later."),

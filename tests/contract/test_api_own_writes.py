@@ -1,0 +1,148 @@
+"""Own writes over the search route: waited for, in the asked time, and never claimed falsely."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from backend.api.search import WAIT_MAX_S
+from backend.consistency import ConsistencyToken
+from tests.support.backend import user
+from tests.support.searching import SearchableBackend, make_private
+
+# What a busy machine may take beyond the asked time; on an idle one it is some milliseconds.
+LATE_S = 1.0
+
+
+async def ask(
+    searchable: SearchableBackend, q: str, token: str, prefer: str = "", **more: Any
+) -> httpx.Response:
+    headers = {"Consistency-Token": token} | ({"Prefer": prefer} if prefer else {})
+    client = searchable.backend.client
+    return await client.get("/messages/search", params={"q": q, **more}, headers=headers)
+
+
+async def posted(searchable: SearchableBackend, content: str) -> tuple[str, str]:
+    """Post a message; return its path and its token."""
+    body = {"channel_id": "c", "author_id": "a", "content": content}
+    answer = await searchable.backend.client.post("/messages", json=body)
+    return answer.headers["Location"], answer.headers["Consistency-Token"]
+
+
+async def timed(answer: Any) -> tuple[httpx.Response, float]:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    return await answer, loop.time() - start
+
+
+@pytest.mark.parametrize(
+    ("prefer", "wait_s"),
+    [("", 2.0), ("wait=0", 0.0), ("wait=1", 1.0), ("respond-async, wait=1", 1.0), ("wait=soon", 2.0)],
+)
+async def test_without_an_indexer_the_time_runs_out(
+    searchable: SearchableBackend, prefer: str, wait_s: float
+) -> None:
+    """Nobody indexes: the answer says `false`, not before the asked time and not long after it."""
+    _, token = await posted(searchable, "배포")
+    answer, took_s = await timed(ask(searchable, "배포", token, prefer))
+    assert (answer.status_code, answer.headers["Search-Complete"], answer.json()) == (200, "false", [])
+    assert wait_s <= took_s < wait_s + LATE_S
+
+
+async def test_nobody_waits_for_longer_than_the_most(
+    searchable: SearchableBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given more asked for, the most is given; others are answered meanwhile, without a token at once."""
+    assert WAIT_MAX_S == 10
+    monkeypatch.setattr("backend.api.search.WAIT_MAX_S", 1.5)
+    _, token = await posted(searchable, "배포")
+    waiting = asyncio.create_task(timed(ask(searchable, "배포", token, "wait=999999")))
+    answer, took_s = await timed(searchable.search("배포"))
+    assert "Search-Complete" not in answer.headers
+    assert took_s < LATE_S
+    answer, took_s = await waiting
+    assert answer.headers["Search-Complete"] == "false"
+    assert 1.5 <= took_s < 1.5 + LATE_S
+
+
+async def test_every_kind_of_write_is_waited_for(searchable: SearchableBackend) -> None:
+    """Posts, edits and deletions: the search that waits answers soon after the index has it, and shows it."""
+    path, posted_token = await posted(searchable, "첫째")
+    client = searchable.backend.client
+
+    async def waited(q: str, token: str) -> list[str]:
+        waiting = asyncio.create_task(ask(searchable, q, token, "wait=10"))
+        await searchable.index()
+        answer = await waiting
+        assert answer.headers["Search-Complete"] == "true"
+        return [hit["_source"]["content"] for hit in answer.json()]
+
+    assert await waited("첫째", posted_token) == ["첫째"]
+    edited = await client.patch(path, json={"content": "둘째"}, headers=user("a"))
+    assert await waited("첫째", edited.headers["Consistency-Token"]) == []
+    assert await waited("둘째", edited.headers["Consistency-Token"]) == ["둘째"]
+    deleted = await client.delete(path, headers=user("a"))
+    assert await waited("둘째", deleted.headers["Consistency-Token"]) == []
+    # A newer version than the one asked for will do.
+    assert (await ask(searchable, "x", posted_token, "wait=0")).headers["Search-Complete"] == "true"
+    beyond = ConsistencyToken(path.rpartition("/")[2], 10**17).encode()
+    assert (await ask(searchable, "x", beyond, "wait=0")).headers["Search-Complete"] == "false"
+
+
+async def test_complete_means_that_the_message_is_there(searchable: SearchableBackend) -> None:
+    """Given searches all the while that messages are indexed, each that says `true` shows what it names."""
+    tokens = [await posted(searchable, f"배포 {number}") for number in range(12)]
+
+    async def index() -> None:
+        # One that is not refreshed by hand: on a server the documents become visible when they do.
+        await searchable.backend.relay()
+        await searchable.behind.index_everything()
+
+    async def look(path: str, token: str) -> None:
+        for sort in ("relevance", "newest", "oldest"):
+            answer = await ask(searchable, "배포", token, "wait=10", limit=100, sort=sort)
+            assert answer.headers["Search-Complete"] == "true"
+            assert path.rpartition("/")[2] in {hit["_id"] for hit in answer.json()}
+
+    await asyncio.gather(index(), *(look(*written) for written in tokens))
+
+
+async def test_pages_of_a_point_in_time_do_not_wait(searchable: SearchableBackend) -> None:
+    """A cursor by relevance looks back: what came later is not there, and waiting would not bring it."""
+    for number in range(5):
+        _, early = await posted(searchable, f"배포 {number}")
+    await searchable.index()
+    first = await ask(searchable, "배포", early, limit=2)
+    _, late = await posted(searchable, "배포 나중")
+    await searchable.index()
+    link = first.links["next"]["url"]
+    for token, complete in [(early, "true"), (late, "false")]:
+        headers = {"Consistency-Token": token, "Prefer": "wait=10"}
+        answer, took_s = await timed(searchable.backend.client.get(link, headers=headers))
+        assert (answer.headers["Search-Complete"], len(answer.json())) == (complete, 2)
+        assert took_s < LATE_S
+    assert (await ask(searchable, "배포", late)).headers["Search-Complete"] == "true"
+
+
+async def test_a_token_of_what_may_not_be_read_takes_as_long_as_one_of_nothing(
+    searchable: SearchableBackend,
+) -> None:
+    """Outsiders cannot tell a private message that is indexed from one that never was, not by time either."""
+    await make_private(searchable, "비밀", "철수")
+    secret = await searchable.backend.post("비밀", "철수", "하나")
+    await searchable.index()
+    for message_id in (secret["message_id"], "msg_00000000-0000-7000-8000-000000000000"):
+        token = ConsistencyToken(message_id, 1).encode()
+        answer, took_s = await timed(ask(searchable, "하나", token, "wait=1"))
+        assert (answer.headers["Search-Complete"], answer.json()) == ("false", [])
+        assert 1 <= took_s < 1 + LATE_S
+
+
+@pytest.mark.parametrize("token", ["???", "", "한글".encode(), "MTI6", "A" * 5_000, "MTptc2dfAA"])
+async def test_a_malformed_token_is_bad_input(searchable: SearchableBackend, token: str | bytes) -> None:
+    """It names the header."""
+    headers: dict[Any, Any] = {b"Consistency-Token": token}
+    answer = await searchable.backend.client.get("/messages/search", params={"q": "x"}, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "Consistency-Token"
