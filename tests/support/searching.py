@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from sqlalchemy import text
 
 from backbone.database.tables import channel_members, channels
 from backbone.settings import Settings
@@ -54,23 +55,34 @@ async def searchable_backend(settings: Settings, name: str) -> AsyncIterator[Sea
 
 async def make_private(searchable: SearchableBackend, channel_id: str, *members: str) -> None:
     """Turn the next writes to the channel into a private one's, with these members."""
-    await make_channels(searchable, [channel_id], private=True, members=members)
-
-
-async def make_channels(
-    searchable: SearchableBackend, channel_ids: Sequence[str], *, private: bool, members: Sequence[str]
-) -> None:
-    """Insert channels, the first member their maker, in as few statements as it takes."""
-    made: list[dict[str, Any]] = [
-        {"channel_id": channel_id, "name": channel_id, "private": private, "created_by": members[0],
-         "created_at": 1, "last_sequence": 1, "last_event_at": 1}
-        for channel_id in channel_ids
-    ]  # fmt: skip
-    joined: list[dict[str, Any]] = [
-        {"channel_id": channel_id, "user_id": member, "role": "owner", "version": 1}
-        for channel_id in channel_ids
-        for member in members
-    ]
+    row = {"channel_id": channel_id, "name": channel_id, "private": True, "created_by": members[0],
+           "created_at": 1, "last_sequence": 1, "last_event_at": 1}  # fmt: skip
     async with searchable.backend.ports.database.writing() as connection:
-        await connection.execute(channels.insert(), made)
-        await connection.execute(channel_members.insert(), joined)
+        await connection.execute(channels.insert(), [row])
+        await connection.execute(
+            channel_members.insert(),
+            [{"channel_id": channel_id, "user_id": m, "role": "owner", "version": 1} for m in members],
+        )
+
+
+_NUMBERS = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count)"
+_CHANNELS = text(
+    "INSERT INTO channels (channel_id, name, private, created_by, created_at, last_sequence, last_event_at) "
+    f"{_NUMBERS} "
+    "SELECT CAST(:prefix AS TEXT) || i, 'many', CAST(:private AS BOOLEAN), 'owner', 1, 1, 1 FROM n"
+)
+_MEMBERS = text(
+    "INSERT INTO channel_members (channel_id, user_id, role, version) "
+    f"{_NUMBERS} SELECT CAST(:prefix AS TEXT) || i, :user, 'member', 1 FROM n"
+)
+
+
+async def make_many(
+    searchable: SearchableBackend, prefix: str, count: int, *, private: bool, members: Sequence[str] = ()
+) -> None:
+    """Make the channels `<prefix>0`, `<prefix>1` …, all with these members, within the database."""
+    async with searchable.backend.ports.database.writing() as connection:
+        numbered: dict[str, Any] = {"prefix": prefix, "count": count}
+        await connection.execute(_CHANNELS, {**numbered, "private": private})
+        for user in members:
+            await connection.execute(_MEMBERS, {**numbered, "user": user})
