@@ -11,7 +11,7 @@ class Unavailable(Exception):
 
 
 class Busy(Unavailable):
-    """This process uses as much of a dependency as it may: of the dependency itself that says nothing."""
+    """A dependency takes no more from this process for a moment: of its health that says nothing."""
 
 
 class RolledBack(Unavailable):

@@ -93,14 +93,17 @@ def migrate(data: Path | None) -> None:
     help="Which topics to fold.",
 )
 @click.option("--dry-run", is_flag=True, help="Compare the log with what is there; change nothing.")
-@click.option("--keep", is_flag=True, help="Leave the old index in place.")
+@click.option("--rollback", is_flag=True, help="Go back to the index before, brought up to date first.")
+@click.option("--drop", is_flag=True, help="Drop the old index too: there is none to go back to then.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def rebuild(target: str, source: str, dry_run: bool, keep: bool, as_json: bool, data: Path | None) -> None:
+def rebuild(
+    target: str, source: str, dry_run: bool, rollback: bool, drop: bool, as_json: bool, data: Path | None
+) -> None:
     """Make a store anew out of the log, compare, and put it in place of the old one."""
     from rebuilder.__main__ import run  # noqa: PLC0415
 
     settings = settings_or_exit(data)
-    run_work(settings, lambda: run(settings, target, source, dry_run, as_json, keep))
+    run_work(settings, lambda: run(settings, target, source, dry_run, as_json, drop, rollback))
 
 
 @main.command()

@@ -8,8 +8,9 @@ from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from rebuilder.record import messages_told
 from rebuilder.report import Report, Source
-from rebuilder.search import rebuild_search
+from rebuilder.search import Ways, compare_search, rebuild_search
 from rebuilder.sole import AlreadyRunning, as_the_only_one
+from rebuilder.target import NothingBefore
 from schemas.events import encode
 
 DONE, FAILED = 0, 1
@@ -21,7 +22,8 @@ async def run(
     source: str = "both",
     dry_run: bool = False,
     as_json: bool = False,
-    keep: bool = False,
+    drop: bool = False,
+    rollback: bool = False,
 ) -> int:
     """Rebuild a store out of the log; return the exit code.
 
@@ -30,11 +32,15 @@ async def run(
     """
     if target != "search":
         raise SetupError(f"rebuild {target} is not supported by this version yet; only search is")
+    if dry_run and rollback:
+        raise SetupError("--dry-run compares the log with the live index: --rollback has no part in it")
     checked = _source(source)
     async with open_ports(settings) as ports:
+        told = await messages_told(ports.database, checked)
         try:
-            report = await _rebuild_search(ports, checked, dry_run, keep)
-        except AlreadyRunning as error:
+            ways = Ways(source=checked, rollback=rollback, drop=drop, told=told)
+            report = await _rebuild_search(ports, ways, dry_run)
+        except (AlreadyRunning, NothingBefore) as error:
             sys.stderr.write(f"maeari: {error}\n")
             return FAILED
     sys.stdout.write(
@@ -45,16 +51,15 @@ async def run(
     return report.exit_code
 
 
-async def _rebuild_search(ports: Ports, source: Source, dry_run: bool, keep: bool) -> Report:
-    told = await messages_told(ports.database, source)
+async def _rebuild_search(ports: Ports, ways: Ways, dry_run: bool) -> Report:
     with shown_progress() as progress:
-
-        async def work() -> Report:
-            return await rebuild_search(ports.eventlog, ports.search, source, dry_run, progress, keep, told)
-
         if dry_run:
-            return await work()
-        return await as_the_only_one(ports.database, "rebuild search", work)
+            return await compare_search(ports.eventlog, ports.search, ways, progress)
+        return await as_the_only_one(
+            ports.database,
+            "rebuild search",
+            lambda: rebuild_search(ports.eventlog, ports.search, ways, progress),
+        )
 
 
 def _source(source: str) -> Source:

@@ -17,9 +17,9 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-async def patiently(call: Callable[[], Awaitable[T]], patience_s: float = PATIENCE_S) -> T:
-    """Return what `call` returns; raise its Unavailable once it was down for `patience_s` seconds."""
-    give_up_at = time.monotonic() + patience_s
+async def patiently(call: Callable[[], Awaitable[T]], patience_s: float | None = None) -> T:
+    """Return what `call` returns; raise its Unavailable once it was down for `patience_s` (PATIENCE_S)."""
+    give_up_at = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
     backoff_s = 0.1
     while True:
         try:

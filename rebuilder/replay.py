@@ -1,7 +1,8 @@
 """The replay: reads topics from where a reader stands up to given offsets, folds and stores what is newest.
 
-Guarantees: positions reach the given offsets before it returns; it holds one batch, and the fold; a
-record that cannot be read or applied is named and never passed over in silence.
+Guarantees: positions reach the given offsets before it returns, and what was read is stored, whenever it
+was interrupted before; it holds one batch, and the fold; a record that cannot be read or applied is
+named and never passed over in silence.
 """
 
 import time
@@ -32,6 +33,10 @@ PROBLEMS_NAMED = 20
 _STUCK_S = 60.0
 
 
+class NotStored(Exception):
+    """The index took no documents for as long as there was patience; the text says why."""
+
+
 class Replay:
     """One pass over the log; `put` stores documents, in a dry run nowhere."""
 
@@ -42,6 +47,8 @@ class Replay:
         self.problems: list[Problem] = []
         self.problem_count = 0
         self._tombstones: set[str] = set()
+        # Read and folded, but perhaps not stored: an attempt may be cancelled, or fail.
+        self._unstored: dict[str, tuple[Record, IndexedDocument]] = {}
         self._put = put
         self._progress = progress
 
@@ -54,7 +61,8 @@ class Replay:
         return sum(map(self.fold.holds_undeleted, self._tombstones))
 
     async def read_to(self, reader: Reader, ends: Offsets, step: str) -> None:
-        """Read until the reader's positions have reached `ends`. Raises Unavailable."""
+        """Read until the reader's positions have reached `ends`. Raises Unavailable or NotStored."""
+        await self._store()
         missing = _missing(reader, ends)
         self._progress.step(step, missing)
         moved_at = time.monotonic()
@@ -70,16 +78,25 @@ class Replay:
             missing = left
 
     async def _apply(self, records: Sequence[Record]) -> None:
-        newest: dict[str, tuple[Record, IndexedDocument]] = {}
         for record in records:
             self.records[record.topic] += 1
             indexed = self._document_of(record)
             if indexed is not None and self._is_newest(record, indexed):
-                newest[indexed.message_id] = (record, indexed)
+                self._unstored[indexed.message_id] = (record, indexed)
+        await self._store()
+
+    async def _store(self) -> None:
+        newest = dict(self._unstored)
         if not newest:
             return
         documents = [indexed for _, indexed in newest.values()]
-        failures = await patiently(partial(self._put, documents))
+        try:
+            failures = await patiently(partial(self._put, documents))
+        except Unavailable as error:
+            for record, _ in newest.values():
+                self._note(record, f"the index did not take it: {error.detail}")
+            raise NotStored(f"documents that the index did not take: {len(newest):,}; {error}") from error
+        self._unstored.clear()
         self.applied += len(documents) - len(failures)
         for failure in failures:
             record, _ = newest[failure.message_id]

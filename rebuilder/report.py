@@ -37,7 +37,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it; `offsets` are the next to read, by topic, one a partition.
 
     `differing_channels` names the first channels in which an index differs from the log: the new index,
-    which is then refused, or in a dry run the live one. `problems` names the first problems.
+    which is then refused, or in a dry run the live one. `problems` names the first problems. `held_s` is how
+    long writes to the index waited for the swap, in seconds; `kept` is what a rollback goes back to.
     """
 
     target: str = "search"
@@ -46,6 +47,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     index_before: str | None = None
     index: str | None = None
+    rollback: bool = False
+    held_s: float | None = None
+    kept: str | None = None
     dropped: tuple[str, ...] = ()
     offsets: dict[str, list[int]]
     counts: Counts
@@ -70,13 +74,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             yield f"  {problem}"
         if counts.problems > len(self.problems):
             yield f"  and {counts.problems - len(self.problems):,} more"
+        if self.held_s is not None:
+            yield f"writes to the index waited {self.held_s:.2f} s for the swap"
         yield self._result()
 
     def _result(self) -> str:
         match self.outcome:
             case "swapped":
-                dropped = f", dropped {', '.join(self.dropped)}" if self.dropped else ""
-                return f"swapped {self.index_before or 'no index'} for {self.index}{dropped}"
+                changes = [f"swapped {self.index_before or 'no index'} for {self.index}"]
+                if self.kept:
+                    changes.append(f"kept {self.kept} for --rollback")
+                if self.dropped:
+                    changes.append(f"dropped {', '.join(self.dropped)}")
+                return ", ".join(changes)
             case "refused":
                 return f"refused, {self.index_before or 'no index'} stays: {self.reason}"
             case "dry run":

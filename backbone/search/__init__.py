@@ -1,11 +1,13 @@
 """The search port: versioned indices of messages behind one alias, and the queries over them.
 
 Guarantees of every adapter: a document is stored only if its `version` is newer than the stored
-one (an older or equal one changes nothing and is no error); a swap of the alias is atomic; a query
-never returns a deleted document, nor one that the given rights do not cover.
+one (an older or equal one changes nothing and is no error); a swap of the alias is atomic, and no
+write goes to either side unseen meanwhile; a query never returns a deleted document, nor one that the
+given rights do not cover.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -26,6 +28,7 @@ __all__ = [
     "SearchPage",
     "SearchQuery",
     "Sort",
+    "Swap",
     "Witness",
 ]
 
@@ -33,6 +36,10 @@ DEPENDENCY = "search"
 """The name of this dependency in `Unavailable` and in `/health/ready`."""
 
 Sort = Literal["relevance", "newest", "oldest"]
+
+
+HELD_MAX_S = 8.0
+"""How long writes may be held for a swap, in seconds: shorter than the patience of anybody who waits."""
 
 
 class ItemFailure(NamedTuple):
@@ -124,6 +131,23 @@ class QueryRefused(Exception):
     """The index cannot carry this query out, now or later: it holds too much."""
 
 
+class Swap(Protocol):
+    """A swap under way: nobody else writes to what lies behind the alias, while searches go on."""
+
+    before: str | None
+    """The index behind the alias, None when there is no alias."""
+
+    async def put(self, documents: Sequence[IndexedDocument]) -> list[ItemFailure]:
+        """Store documents in the index that is to be swapped in, see SearchIndex.put."""
+
+    async def done(self) -> None:
+        """Make all that was put visible, then point the alias at the index, as the last act of the swap.
+
+        Atomic: the alias moves only if nothing was written behind it since the swap began. The index
+        that was there is remembered, see SearchIndex.previous. Raises Unavailable when the alias stays.
+        """
+
+
 class SearchIndex(Protocol):
     """The indices and their alias. `index` None stands for the alias. Every method raises Unavailable."""
 
@@ -164,8 +188,21 @@ class SearchIndex(Protocol):
     async def create_next(self) -> str:
         """Make a fresh index with the next version's name, behind no alias; return its name."""
 
-    async def swap(self, index: str) -> str | None:
-        """Point the alias at `index`, atomically; return the index it pointed at before."""
+    def swapping(self, index: str) -> AbstractAsyncContextManager[Swap]:
+        """Hold what writes to the alias, for the last step of a rebuild, which ends with `done`.
+
+        Whatever was put by the alias before is behind it when the block begins; what is put meanwhile
+        waits, or raises Busy and changes nothing. Writes go on when the block is left, done or not:
+        within HELD_MAX_S, please. A process that dies in it is forgotten: the alias has moved or it has not,
+        and writes go on by themselves. One that sleeps in it too long finds `done` refused.
+        Raises Unavailable, always after writes go on, unless the server could not be told.
+        """
+
+    async def release_writes(self) -> None:
+        """Let writes go on that a swap held and left so. Such a swap can never be done any more."""
+
+    async def previous(self) -> str | None:
+        """Return the index that the last swap took from behind the alias, None when it is gone."""
 
     async def drop(self, index: str) -> None:
         """Delete an index that is behind no alias."""

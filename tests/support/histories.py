@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from backbone.errors import Busy
 from backbone.eventlog import EventLog, NewRecord, TopicPartition
 from backbone.health import Health
 from backbone.search import SearchIndex
@@ -90,7 +92,9 @@ class Platform:
         indexer = Indexer(self.eventlog, self.search, Health("eventlog", "search"))
         try:
             while not await self._indexed():
-                await indexer.step()
+                # What waits for a swap is tried again, as the process does.
+                with suppress(Busy):
+                    await indexer.step()
         finally:
             await indexer.close()
 

@@ -1,22 +1,33 @@
 """Rebuilding a search index whose worst moment comes when a test wants it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from backbone.progress import Silent
-from backbone.search import ItemFailure, SearchIndex
+from backbone.search import ItemFailure, SearchIndex, Swap
 from rebuilder.report import Report, Source
-from rebuilder.search import rebuild_search
+from rebuilder.search import Ways, compare_search, rebuild_search
 from schemas.documents import IndexedDocument
 from tests.support.histories import Platform
 
 SOURCES: tuple[Source, ...] = ("both", "state", "events")
 
 
-async def rebuild(platform: Platform, source: Source = "both", **options: Any) -> Report:
-    search = options.pop("search", platform.search)
-    options = {"dry_run": False, "progress": Silent(), **options}
-    return await rebuild_search(platform.eventlog, search, source, **options)
+async def rebuild(
+    platform: Platform, source: Source = "both", *, search: Any = None, dry_run: bool = False, **ways: Any
+) -> Report:
+    work = compare_search if dry_run else rebuild_search
+    chosen = Ways(source=source, **ways)
+    return await work(platform.eventlog, search or platform.search, chosen, Silent())
+
+
+async def swapped(search: SearchIndex, index: str) -> str | None:
+    """Point the alias at an index as it is; return the one that was behind it."""
+    async with search.swapping(index) as swap:
+        await swap.done()
+    return swap.before
 
 
 async def _nothing() -> None:
@@ -33,13 +44,19 @@ class Meddling:
         losing: str | None = None,
         refusing: str | None = None,
         before_put: Callable[[], Awaitable[None]] = _nothing,
-        before_swap: Callable[[], Awaitable[None]] = _nothing,
+        before_hold: Callable[[], Awaitable[None]] = _nothing,
+        in_hold: Callable[[], Awaitable[None]] = _nothing,
+        before_move: Callable[[], Awaitable[None]] = _nothing,
+        after_swap: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self._search = search
         self._losing = losing
         self._refusing = refusing
         self._before_put = before_put
-        self._before_swap = before_swap
+        self._before_hold = before_hold
+        self._in_hold = in_hold
+        self._before_move = before_move
+        self._after_swap = after_swap
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._search, name)
@@ -54,6 +71,29 @@ class Meddling:
         ]
         return await self._search.put(taken, index) + refused
 
-    async def swap(self, index: str) -> str | None:
-        await self._before_swap()
-        return await self._search.swap(index)
+    @asynccontextmanager
+    async def swapping(self, index: str) -> AsyncIterator["MeddlingSwap"]:
+        await self._before_hold()
+        async with self._search.swapping(index) as swap:
+            await self._in_hold()
+            yield MeddlingSwap(swap, self._before_move)
+        await self._after_swap()
+
+
+@dataclass(frozen=True)
+class MeddlingSwap:
+    """A real swap, with something happening just before the alias moves."""
+
+    swap: Swap
+    before_move: Callable[[], Awaitable[None]]
+
+    @property
+    def before(self) -> str | None:
+        return self.swap.before
+
+    async def put(self, documents: Sequence[IndexedDocument]) -> list[ItemFailure]:
+        return await self.swap.put(documents)
+
+    async def done(self) -> None:
+        await self.before_move()
+        await self.swap.done()

@@ -5,21 +5,13 @@ come; every call ends in bounded time, and is sent once. Connects on first use.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import structlog
-from elasticsearch import (
-    ApiError,
-    AsyncElasticsearch,
-    ConnectionError,  # noqa: A004
-    ConnectionTimeout,
-    SSLError,
-    TransportError,
-    UnsupportedProductError,
-)
 
 from backbone.errors import Unavailable
 from backbone.search import (
@@ -34,10 +26,12 @@ from backbone.search import (
 )
 from backbone.search.admission import admitted
 from backbone.search.cursors import AfterHit, seal, unseal
-from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood, page, refusal
-from backbone.search.elasticsearch.bulk import bodies, failures
+from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood, page
+from backbone.search.elasticsearch.bulk import WritesBlocked, bodies, failures
+from backbone.search.elasticsearch.connection import Connection
 from backbone.search.elasticsearch.indices import VersionedIndices
 from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, HIGHLIGHT, Clause, bool_query
+from backbone.search.elasticsearch.swapping import ElasticsearchSwap, Swaps
 from backbone.search.elasticsearch.witness import witness_aggregation, witnessed
 from backbone.settings import SearchSecurity
 from schemas.documents import IndexedDocument, SearchDocument
@@ -63,11 +57,10 @@ class ElasticsearchIndex:
     """The indices of one alias on one Elasticsearch."""
 
     def __init__(self, url: str, alias: str, security: SearchSecurity) -> None:
-        self._url = url
         self._alias = alias
-        self._security = security
+        self._connection = Connection(url, alias, security)
         self._indices = VersionedIndices(alias, self._ask)
-        self._opened: AsyncElasticsearch | None = None
+        self._swaps = Swaps(alias, self._indices, self._ask)
 
     async def ensure(self) -> None:
         await self._indices.ensure()
@@ -76,6 +69,12 @@ class ElasticsearchIndex:
         return bool(await self._indices.behind_alias())
 
     async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
+        try:
+            return await self._put(documents, index)
+        except WritesBlocked as error:
+            raise (await self._swaps.met(error) if index is None else error) from error
+
+    async def _put(self, documents: Sequence[IndexedDocument], index: str | None) -> list[ItemFailure]:
         if index is None:
             path = f"/{self._alias}/_bulk?require_alias=true"
         else:
@@ -84,7 +83,7 @@ class ElasticsearchIndex:
             path = f"/{index}/_bulk"
         fit, refused = admitted(documents)
         for portion, body in bodies(fit):
-            answer = await self._send("POST", path, body, _NDJSON, BULK_TIMEOUT_S)
+            answer = await self._connection.send("POST", path, body, _NDJSON, BULK_TIMEOUT_S)
             if answer["errors"]:
                 refused.extend(failures(portion, answer["items"]))
         return refused
@@ -134,8 +133,14 @@ class ElasticsearchIndex:
     async def create_next(self) -> str:
         return await self._indices.create_next()
 
-    async def swap(self, index: str) -> str | None:
-        return await self._indices.swap(index)
+    def swapping(self, index: str) -> AbstractAsyncContextManager[ElasticsearchSwap]:
+        return self._swaps.swapping(index, self.put)
+
+    async def release_writes(self) -> None:
+        await self._swaps.release()
+
+    async def previous(self) -> str | None:
+        return await self._swaps.previous()
 
     async def drop(self, index: str) -> None:
         await self._indices.drop(index)
@@ -160,9 +165,7 @@ class ElasticsearchIndex:
             await self._close_point(point)
 
     async def close(self) -> None:
-        if self._opened is not None:
-            client, self._opened = self._opened, None
-            await client.close()
+        await self._connection.close()
 
     async def _nothing(self, witness: Witness | None) -> SearchPage:
         """Answer a query that nothing can fulfil; what the index holds is asked all the same."""
@@ -246,55 +249,4 @@ class ElasticsearchIndex:
     async def _ask(self, method: str, path: str, body: Any) -> Any:
         # A query may name thousands of channels: the driver's own encoder takes many times as long.
         encoded = None if body is None else msgspec.json.encode(body)
-        return await self._send(method, path, encoded, _JSON, REQUEST_TIMEOUT_S)
-
-    async def _send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
-    ) -> Any:
-        """Send one request and return the decoded answer, or raise what its error stands for."""
-        if self._opened is None:
-            self._opened = _connect(self._url, self._security)
-        client = self._opened.options(request_timeout=timeout_s)
-        try:
-            answer = await client.perform_request(method, path, headers=headers, body=body)
-        except UnsupportedProductError as error:
-            raise Unavailable(DEPENDENCY, f"what answers at {self._place} is not Elasticsearch") from error
-        except ApiError as error:
-            raise refusal(error.status_code, error.body, self._alias) from error
-        except TransportError as error:
-            raise Unavailable(DEPENDENCY, f"{self._place}: {_trouble(error)}") from error
-        return answer.body
-
-    @property
-    def _place(self) -> str:
-        """The address without credentials."""
-        parts = urlsplit(self._url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def _trouble(error: TransportError) -> str:
-    match error:
-        case ConnectionTimeout():
-            return "no answer in time"
-        case SSLError():
-            return f"its certificate is not trusted (see MAEARI_SEARCH_CA_FILE): {error.message}"
-        case ConnectionError():
-            return f"no connection: {error.message}"
-        case _:
-            return str(error.message)
-
-
-def _connect(url: str, security: SearchSecurity) -> AsyncElasticsearch:
-    parts = urlsplit(url)
-    if parts.port is None:
-        netloc = f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
-        url = parts._replace(netloc=netloc).geturl()
-    options: dict[str, Any] = {}
-    if security.api_key:
-        options["api_key"] = security.api_key
-    elif security.username:
-        options["basic_auth"] = (security.username, security.password or "")
-    if security.ca_file and parts.scheme == "https":
-        options["ca_certs"] = str(security.ca_file)
-    # Who calls decides when to try again: here nothing is sent twice.
-    return AsyncElasticsearch(url, max_retries=0, **options)
+        return await self._connection.send(method, path, encoded, _JSON, REQUEST_TIMEOUT_S)

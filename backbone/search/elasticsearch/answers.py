@@ -31,7 +31,7 @@ class AlreadyThere(Exception):
 
 
 class AliasMoved(Exception):
-    """Another caller has just moved the alias."""
+    """Another caller has moved the alias, or taken it away."""
 
 
 class NotUnderstood(Unavailable):

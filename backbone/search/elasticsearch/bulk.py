@@ -9,12 +9,16 @@ from typing import Any
 import msgspec
 
 from backbone.errors import Unavailable
-from backbone.search import IndexedDocument, ItemFailure
+from backbone.search import DEPENDENCY, IndexedDocument, ItemFailure
 
 BODY_MAX_DOCUMENTS = 1_000
 BODY_MAX_BYTES = 8 * 1024 * 1024
 
 _encoder = msgspec.json.Encoder()
+
+
+class WritesBlocked(Unavailable):
+    """The index takes no writes: somebody has put a block on it."""
 
 
 class _Action(msgspec.Struct, frozen=True):
@@ -56,8 +60,10 @@ def failures(portion: Sequence[IndexedDocument], items: Sequence[Mapping[str, An
             continue
         error = result.get("error") or {}
         reason = reason_of(error) or f"status {status}"
+        if error.get("type") == "cluster_block_exception":
+            raise WritesBlocked(DEPENDENCY, f"a document was not taken: {reason}")
         if status != 400:
-            raise Unavailable("search", f"a document was not taken: {reason}")
+            raise Unavailable(DEPENDENCY, f"a document was not taken: {reason}")
         refused.append(ItemFailure(message_id, reason))
     return refused
 

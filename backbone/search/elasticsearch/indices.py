@@ -1,7 +1,7 @@
 """The versioned indices behind one alias: `messages-1`, `messages-2` … and `messages`.
 
 Guarantees: of several callers that make the first index at once one does and all return; a version's
-number is never given twice while its index exists; the alias moves in one step.
+number is never given twice while its index exists.
 """
 
 import re
@@ -12,7 +12,7 @@ import structlog
 
 from backbone.errors import Unavailable
 from backbone.search import DEPENDENCY
-from backbone.search.elasticsearch.answers import Absent, AliasMoved, AlreadyThere, NotUnderstood
+from backbone.search.elasticsearch.answers import Absent, AlreadyThere, NotUnderstood
 from backbone.search.elasticsearch.mapping import index_body
 
 Ask = Callable[[str, str, Any], Awaitable[Any]]
@@ -36,7 +36,7 @@ class VersionedIndices:
         for _ in range(_RACES):
             # One answer shows indices and aliases at one moment. Whoever made the first index since
             # then made it under this very name, so that a second one is refused.
-            indices = await self._with_aliases()
+            indices = await self.with_aliases()
             if any(self._alias in aliases for aliases in indices.values()) or await self.behind_alias():
                 return
             try:
@@ -58,33 +58,18 @@ class VersionedIndices:
 
     async def names(self) -> list[str]:
         """Return the names of all versions that exist, oldest first."""
-        return [f"{self._alias}-{version}" for version in self._versions(await self._with_aliases())]
+        return [f"{self._alias}-{version}" for version in self._versions(await self.with_aliases())]
 
     async def create_next(self) -> str:
         """Make an index under the next version's name; return the name."""
         for _ in range(_RACES):
-            name = self._name_after(await self._with_aliases())
+            name = self._name_after(await self.with_aliases())
             try:
                 await self._create(name, {})
             except AlreadyThere:
                 continue
             return name
         raise Unavailable(DEPENDENCY, "no index could be made: others keep making indices")
-
-    async def swap(self, index: str) -> str | None:
-        """Point the alias at `index` alone; return what it pointed at before."""
-        for _ in range(_RACES):
-            before = await self.behind_alias()
-            actions: list[Any] = [
-                {"remove": {"index": name, "alias": self._alias}} for name in before if name != index
-            ]
-            actions.append({"add": {"index": index, "alias": self._alias}})
-            try:
-                await self._ask("POST", "/_aliases", {"actions": actions})
-            except AliasMoved:
-                continue
-            return before[-1] if before else None
-        raise Unavailable(DEPENDENCY, f"the alias {self._alias} could not be moved: others keep moving it")
 
     async def drop(self, index: str) -> None:
         """Delete an index; one that does not exist is no error. Raises ValueError behind the alias."""
@@ -103,7 +88,8 @@ class VersionedIndices:
             body = index_body(between_scripts=False)
             await self._ask("PUT", f"/{name}", {"aliases": aliases, **body})
 
-    async def _with_aliases(self) -> dict[str, set[str]]:
+    async def with_aliases(self) -> dict[str, set[str]]:
+        """Return what has a name after the alias, with all its aliases, as they are at one moment."""
         answer = await self._ask("GET", f"/{self._alias}-*/_alias", None)
         return {name: set(found["aliases"]) for name, found in answer.items()}
 

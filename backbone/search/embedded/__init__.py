@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -33,6 +34,7 @@ from backbone.search.embedded.query import match_expression
 from backbone.search.embedded.searchers import Searchers
 from backbone.search.embedded.stemming import stems
 from backbone.search.embedded.store import SearchFile, drop_index, make_index, name_of, number_of
+from backbone.search.embedded.swapping import EmbeddedSwap, point, pointed_at, previous_of, swapping
 from backbone.search.embedded.witness import last_change, next_change
 from schemas.clock import parse_ms
 from schemas.documents import IndexedDocument, SearchDocument
@@ -73,6 +75,7 @@ class EmbeddedSearchIndex:
     ) -> None:
         self._alias = alias
         self._now_ms = now_ms
+        self._path = path
         self._reader = SearchFile(path)
         self._writer = SearchFile(path)
         self._searchers = Searchers(path)
@@ -82,7 +85,7 @@ class EmbeddedSearchIndex:
     async def ensure(self) -> None:
         def ensure(connection: sqlite3.Connection) -> None:
             if self._current(connection) is None:
-                self._point_alias(connection, make_index(connection, self._alias))
+                point(connection, self._alias, make_index(connection, self._alias))
 
         if await self.current() is None:
             await self._write(ensure)
@@ -92,10 +95,7 @@ class EmbeddedSearchIndex:
 
     async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
         def put(connection: sqlite3.Connection) -> None:
-            number = number_of(connection, self._alias, index)
-            change = next_change(connection, number)
-            for row in rows:
-                _store(connection, number, row, change)
+            _store_all(connection, rows, number_of(connection, self._alias, index))
 
         fit, refused = admitted(documents)
         # Words are cut before the file is locked.
@@ -159,13 +159,20 @@ class EmbeddedSearchIndex:
     async def create_next(self) -> str:
         return await self._write(lambda connection: name_of(connection, make_index(connection, self._alias)))
 
-    async def swap(self, index: str) -> str | None:
-        def swap(connection: sqlite3.Connection) -> str | None:
-            before = self._current(connection)
-            self._point_alias(connection, number_of(connection, self._alias, index))
-            return before
+    def swapping(self, index: str) -> AbstractAsyncContextManager[EmbeddedSwap]:
+        async def put(swap: EmbeddedSwap, documents: Sequence[IndexedDocument]) -> list[ItemFailure]:
+            fit, refused = admitted(documents)
+            rows, unreadable = await swap.alone(lambda _: _rows(fit))
+            await swap.alone(lambda connection: _store_all(connection, rows, swap.number))
+            return refused + unreadable
 
-        return await self._write(swap)
+        return swapping(SearchFile(self._path), self._alias, index, put)
+
+    async def release_writes(self) -> None:
+        """The lock of whoever died is gone with it."""
+
+    async def previous(self) -> str | None:
+        return await self._read(lambda connection: pointed_at(connection, previous_of(self._alias)))
 
     async def drop(self, index: str) -> None:
         def drop(connection: sqlite3.Connection) -> None:
@@ -219,16 +226,7 @@ class EmbeddedSearchIndex:
         return await self._searchers.run(search)
 
     def _current(self, connection: sqlite3.Connection) -> str | None:
-        sql = "SELECT number FROM aliases WHERE alias = ?"
-        row = connection.execute(sql, (self._alias,)).fetchone()
-        return None if row is None else name_of(connection, row[0])
-
-    def _point_alias(self, connection: sqlite3.Connection, number: int) -> None:
-        connection.execute(
-            "INSERT INTO aliases (alias, number) VALUES (?, ?)"
-            " ON CONFLICT (alias) DO UPDATE SET number = excluded.number",
-            (self._alias, number),
-        )
+        return pointed_at(connection, self._alias)
 
     async def _read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         def transaction() -> T:
@@ -279,6 +277,12 @@ def _row(message_id: str, document: SearchDocument) -> _Row:
         _encoder.encode(document),
     )
     return _Row(columns, " ".join(token.term for token in found), " ".join(stems(found)))
+
+
+def _store_all(connection: sqlite3.Connection, rows: Sequence[_Row], number: int) -> None:
+    change = next_change(connection, number)
+    for row in rows:
+        _store(connection, number, row, change)
 
 
 def _store(connection: sqlite3.Connection, number: int, row: _Row, change: int) -> None:

@@ -74,7 +74,7 @@ class SearchFile:
             self._opened = None
 
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._translated():
+        with self.translated():
             connection = self._opened or self._open()
             connection.execute(begin)
             try:
@@ -100,7 +100,8 @@ class SearchFile:
         return connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """Turn what SQLite says into the errors of the port."""
         try:
             yield
         except OSError as error:
@@ -202,4 +203,5 @@ def drop_index(connection: sqlite3.Connection, number: int) -> None:
     )
     connection.execute("DELETE FROM points WHERE number = ?", (number,))
     connection.execute("DELETE FROM changes WHERE number = ?", (number,))
+    connection.execute("DELETE FROM aliases WHERE number = ?", (number,))
     connection.execute("DELETE FROM indices WHERE number = ?", (number,))

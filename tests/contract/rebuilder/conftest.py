@@ -6,7 +6,7 @@ import pytest
 
 from backbone.settings import Settings
 from backbone.wiring import open_ports
-from rebuilder import search as rebuilder_search
+from rebuilder import target
 from tests.conftest import ADAPTERS
 from tests.support.eventlog import dropped_topics
 from tests.support.histories import Platform
@@ -22,7 +22,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 async def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Platform]:
     """A log with its topics and an index with its alias, both empty."""
-    monkeypatch.setattr(rebuilder_search, "DROP_GRACE_S", 0.0)
+    monkeypatch.setattr(target, "DROP_GRACE_S", 0.0)
     async with dropped_topics(settings), dropped_indices(settings), open_ports(settings) as ports:
         platform = Platform(ports.eventlog, ports.search)
         await platform.set_up()

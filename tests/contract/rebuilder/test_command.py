@@ -14,7 +14,7 @@ from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import NewRecord
 from backbone.settings import Settings
 from backbone.wiring import open_ports
-from rebuilder import search as rebuilder_search
+from rebuilder import target
 from rebuilder.__main__ import run
 from rebuilder.sole import as_the_only_one
 from tests.conftest import ADAPTERS
@@ -30,7 +30,7 @@ async def settings(
     request: pytest.FixtureRequest, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Settings]:
     """Settings of a platform with some messages in its log, indexed."""
-    monkeypatch.setattr(rebuilder_search, "DROP_GRACE_S", 0.0)
+    monkeypatch.setattr(target, "DROP_GRACE_S", 0.0)
     chosen: Settings = request.getfixturevalue(f"{request.param}_settings")
     async with own_database(chosen, unique) as own, dropped_topics(own), dropped_indices(own):
         await fill(own)
@@ -49,7 +49,7 @@ async def test_it_tells_people_what_it_did(settings: Settings, capsys: pytest.Ca
     assert await run(settings, "search") == 0
     output = capsys.readouterr()
     alias = settings.search_alias
-    assert output.out.splitlines()[-1] == f"swapped {alias}-1 for {alias}-2, dropped {alias}-1"
+    assert output.out.splitlines()[-1] == f"swapped {alias}-1 for {alias}-2, kept {alias}-1 for --rollback"
     assert "read messages.state: " in output.err, "progress goes elsewhere, as plain lines"
 
 

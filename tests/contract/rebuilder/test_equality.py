@@ -8,7 +8,7 @@ from backbone.search import Rights, SearchQuery
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from indexer.projection import document_of_event
-from rebuilder import search as rebuilder_search
+from rebuilder import target
 from rebuilder.report import Source
 from schemas.topics import ALL_TOPICS
 from tests.support.eventlog import dropped_topics
@@ -33,8 +33,8 @@ async def test_a_rebuilt_index_is_the_live_one(platform: Platform, source: Sourc
     assert await platform.documents() == live
     assert report.index_before == before
     assert report.index == await platform.search.current() != before
-    assert await platform.search.indices() == [report.index]
-    assert report.dropped == (before,)
+    assert await platform.search.indices() == [before, report.index]
+    assert (report.kept, report.dropped) == (before, ())
     assert report.counts.messages == len(live)
     assert report.counts.deleted == sum(document.deleted for document in live.values())
     assert report.counts.channels == 3
@@ -100,14 +100,14 @@ async def test_what_goes_to_the_old_index_as_the_alias_moves_is_in_the_new_one(p
         await platform.tell(events)
         await platform.search.put([document_of_event(event) for event in events])
 
-    report = await rebuild(platform, search=Meddling(platform.search, before_swap=late_batch))
+    report = await rebuild(platform, search=Meddling(platform.search, before_hold=late_batch))
     assert report.outcome == "swapped"
     assert await platform.documents() == made.expected
 
 
 async def test_a_search_notices_nothing(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given searches without a pause during two rebuilds, each finds every message and none fails."""
-    monkeypatch.setattr(rebuilder_search, "DROP_GRACE_S", 0.5)
+    monkeypatch.setattr(target, "DROP_GRACE_S", 0.5)
     made = history(9, messages=60)
     await platform.tell(made.events)
     await platform.index_everything()
@@ -134,15 +134,16 @@ async def test_a_search_notices_nothing(platform: Platform, monkeypatch: pytest.
 
 
 async def test_rebuilding_twice_is_rebuilding_once(platform: Platform) -> None:
-    """Each rebuild leaves one index, unless it is told to keep the old one, which the next then drops."""
+    """Each rebuild leaves its index and the one before, or with `drop` its own alone."""
     made = history(11, messages=20)
     await platform.tell(made.events)
     first = await rebuild(platform)
-    kept = await rebuild(platform, keep=True)
-    assert await platform.search.indices() == [first.index, kept.index]
-    assert kept.dropped == ()
-    last = await rebuild(platform)
-    assert last.dropped == (first.index, kept.index)
+    second = await rebuild(platform)
+    assert await platform.search.indices() == [first.index, second.index]
+    assert (second.kept, second.dropped) == (first.index, (first.index_before,))
+    last = await rebuild(platform, drop=True)
+    assert (last.kept, last.dropped) == (None, (first.index, second.index))
     assert await platform.search.indices() == [last.index]
+    assert await platform.search.previous() is None
     assert first.digests == last.digests
     assert await platform.documents() == made.expected

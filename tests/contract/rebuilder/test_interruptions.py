@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,9 @@ async def test_interrupted_it_leaves_the_alias_alone(platform: Platform) -> None
     assert await platform.documents() == made.expected
 
 
-async def test_interrupted_after_the_swap_it_finishes_first(platform: Platform) -> None:
-    """Ctrl-C as the alias has moved: what went to the old index is still brought in before it ends."""
+@pytest.mark.parametrize("moment", ["before_hold", "in_hold", "before_move", "after_swap"])
+async def test_interrupted_at_the_swap_nothing_is_missing(platform: Platform, moment: str) -> None:
+    """Ctrl-C as writes are held, or before or after: the alias is on a whole index, and writes go on."""
     made = history(13, messages=20)
     await platform.tell(made.events)
     tasks: list[asyncio.Task[Report]] = []
@@ -39,15 +41,20 @@ async def test_interrupted_after_the_swap_it_finishes_first(platform: Platform) 
     async def late_batch_and_ctrl_c() -> None:
         events = made.go_on(5)
         await platform.tell(events)
-        await platform.search.put([document_of_event(event) for event in events])
+        if moment == "before_hold":
+            await platform.search.put([document_of_event(event) for event in events])
         tasks[0].cancel()
 
-    search = Meddling(platform.search, before_swap=late_batch_and_ctrl_c)
+    meddling: dict[str, Any] = {moment: late_batch_and_ctrl_c}
+    search = Meddling(platform.search, **meddling)
     tasks.append(asyncio.create_task(rebuild(platform, search=search)))
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
+    await platform.index_everything()
     assert await platform.documents() == made.expected
-    assert len(await platform.search.indices()) == 1
+    swapped = moment == "after_swap"
+    assert len(await platform.search.indices()) == 1 + swapped
+    assert (await platform.search.previous() is not None) == swapped
 
 
 async def test_what_a_killed_rebuild_left_is_cleaned_up(platform: Platform) -> None:
@@ -55,7 +62,7 @@ async def test_what_a_killed_rebuild_left_is_cleaned_up(platform: Platform) -> N
     leftover = await platform.search.create_next()
     await platform.search.put([document_of_event(Talk().post("반쯤"))], index=leftover)
     report = await rebuild(platform)
-    assert await platform.search.indices() == [report.index]
+    assert await platform.search.indices() == [report.kept, report.index]
     assert await platform.documents() == {}
 
 

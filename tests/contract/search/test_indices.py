@@ -6,6 +6,7 @@ import pytest
 
 from backbone.errors import Unavailable
 from backbone.search import SearchIndex, SearchQuery
+from tests.support.rebuilding import swapped
 from tests.support.search import NOBODY, SearchSite, document, ids, stored
 from tests.support.waiting import until
 
@@ -48,7 +49,7 @@ async def test_the_alias_moves_in_one_step(search: SearchIndex, site: SearchSite
     await search.put([document(2, "다음")], after)
     await search.refresh(after)
     assert await ids(search, SearchQuery(words=("다음",))) == set()
-    assert await search.swap(after) == before
+    assert await swapped(search, after) == before
     assert await search.current() == after
     await stored(search, document(3, "다음"))
     assert await ids(search, SearchQuery(words=("다음",))) == {"msg_2", "msg_3"}
@@ -74,7 +75,7 @@ async def test_no_search_fails_or_mixes_while_the_alias_moves(search: SearchInde
 
     async def move() -> None:
         await until(lambda: _settled(len(answers) > 3))
-        await search.swap(after)
+        await swapped(search, after)
         moved.set()
 
     await asyncio.gather(keep_searching(), move())

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from backbone.search import CursorExpired, CursorInvalid, Rights, SearchIndex, SearchQuery, Sort
+from tests.support.rebuilding import swapped
 from tests.support.search import NOBODY, SearchSite, all_pages, document, ids_of, stored
 
 SORTS: tuple[Sort, ...] = ("relevance", "newest", "oldest")
@@ -97,7 +98,7 @@ async def test_a_cursor_expires_with_its_point_in_time(search: SearchIndex) -> N
     after = await search.create_next()
     await search.put([document(number, "배포") for number in range(5)], after)
     await search.refresh(after)
-    before = await search.swap(after)
+    before = await swapped(search, after)
     assert before is not None
     assert len((await search.search(query, NOBODY, 1, cursor)).hits) == 1
     await search.drop(before)

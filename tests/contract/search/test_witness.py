@@ -9,6 +9,7 @@ import pytest
 
 from backbone.search import SearchIndex, SearchQuery, Sort, Witness
 from backbone.settings import Settings
+from tests.support.rebuilding import swapped
 from tests.support.search import NOBODY, document, search_site, stored, tombstone
 
 SORTS: tuple[Sort, ...] = ("relevance", "newest", "oldest")
@@ -88,7 +89,7 @@ async def test_a_point_in_time_witnesses_its_own_index(search: SearchIndex) -> N
     after = await search.create_next()
     await search.put([document(9, "배포")], after)
     await search.refresh(after)
-    await search.swap(after)
+    await swapped(search, after)
     old, new = Witness("msg_0", 1), Witness("msg_9", 10)
     assert (await search.search(BY_WORD, NOBODY, 2, first.cursor, old)).witnessed is True
     assert (await search.search(BY_WORD, NOBODY, 2, first.cursor, new)).witnessed is False

@@ -1,0 +1,52 @@
+"""What a rebuild reads: the topics of messages, each from where its source says."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from backbone.eventlog import EventLog, Reader, TopicPartition
+from rebuilder.patience import patiently
+from rebuilder.report import Source
+from schemas.topics import MESSAGE_TOPICS, MESSAGES_STATE
+
+
+@dataclass(frozen=True)
+class Readers:
+    """The state topic from its beginning, unless only events are read; then the event topics.
+
+    The event topics are read from their beginning too, except from state alone: then from their ends
+    as they were before the state topic was read, for the state topic holds all that lies before.
+    """
+
+    state: Reader | None
+    events: Reader
+
+    @property
+    def all(self) -> dict[str, Reader]:
+        readers = {} if self.state is None else {MESSAGES_STATE.name: self.state}
+        return {**readers, "messages.*": self.events}
+
+    def by_topic(self) -> dict[str, list[int]]:
+        """Return the next offsets to read, by topic, in the order of the partitions."""
+        offsets: dict[str, list[int]] = {}
+        for reader in self.all.values():
+            positions: Mapping[TopicPartition, int] = reader.positions()
+            for partition in sorted(positions):
+                offsets.setdefault(partition.topic, []).append(positions[partition])
+        return offsets
+
+
+@asynccontextmanager
+async def open_readers(eventlog: EventLog, source: Source) -> AsyncIterator[Readers]:
+    """Open what `source` reads. Raises Unavailable, or SetupError when topics are missing."""
+    async with AsyncExitStack() as stack:
+        events = await eventlog.reader(MESSAGE_TOPICS)
+        stack.push_async_callback(events.close)
+        if source == "events":
+            yield Readers(None, events)
+            return
+        if source == "state":
+            await patiently(events.seek_to_end)
+        state = await eventlog.reader((MESSAGES_STATE,))
+        stack.push_async_callback(state.close)
+        yield Readers(state, events)
