@@ -8,13 +8,17 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from backbone.search import CursorInvalid, SearchQuery
 
 T = TypeVar("T")
+# What both stores count with.
+Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
 _DIGEST_BYTES = 12
 _encoder = msgspec.json.Encoder()
 
@@ -22,9 +26,9 @@ _encoder = msgspec.json.Encoder()
 class AfterHit(msgspec.Struct, frozen=True, array_like=True):
     """A place in hits sorted by time: the sort values of the last hit, which only it has."""
 
-    created_at_ms: int
+    created_at_ms: Number
     channel: str
-    sequence: int
+    sequence: Number
 
 
 def seal(query: SearchQuery, place: msgspec.Struct) -> str:

@@ -25,7 +25,7 @@ from backbone.search import (
     Witness,
 )
 from backbone.search.admission import admitted
-from backbone.search.cursors import AfterHit, seal, unseal
+from backbone.search.cursors import AfterHit, Number, seal, unseal
 from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood, page
 from backbone.search.elasticsearch.bulk import WritesBlocked, bodies, failures
 from backbone.search.elasticsearch.connection import Connection
@@ -50,7 +50,7 @@ class AfterScore(msgspec.Struct, frozen=True, array_like=True):
     """A place in hits sorted by relevance: the point in time, and the sort values of the last hit."""
 
     point_in_time: str
-    values: tuple[float, int, int]
+    values: tuple[float, Number, Number]
 
 
 class ElasticsearchIndex:

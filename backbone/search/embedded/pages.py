@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbone.search import CursorExpired, Hit, Rights, SearchPage, SearchQuery, Witness
-from backbone.search.cursors import AfterHit, seal
+from backbone.search.cursors import AfterHit, Number, seal
 from backbone.search.embedded.highlighting import Needle, Terms, highlighted, needles
 from backbone.search.embedded.query import (
     ORDER,
@@ -39,7 +39,7 @@ class AfterPlace(msgspec.Struct, frozen=True, array_like=True):
     """A place in hits by relevance: the point in time, and the number of the last hit there."""
 
     point: str
-    place: int
+    place: Number
 
 
 class Ranking(NamedTuple):
