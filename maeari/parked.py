@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Reader
 from backbone.eventlog.parking.ledger import Ledger
 from backbone.eventlog.reading import read_to_end
@@ -34,7 +33,8 @@ class ParkedCounts:
                 for record in records:
                     for ledger in self._ledgers.values():
                         ledger.take(record)
-        except Unavailable:
+        except BaseException:
+            # Whatever it was: what was read may not have been taken in.
             await self.close()
             raise
         for ledger in self._ledgers.values():

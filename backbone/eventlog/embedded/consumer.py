@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
+from backbone.background import keep_doing
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, Assignment, Progress, TopicPartition
 from backbone.eventlog import Record as LogRecord
@@ -18,6 +19,7 @@ from backbone.eventlog.embedded.groups import Membership, Ownership
 from backbone.eventlog.embedded.storage import Storage
 
 _RECHECK_S = 0.2
+_LEFT_WITHIN_S = 1.0
 
 log = structlog.get_logger()
 
@@ -110,10 +112,13 @@ class EmbeddedConsumer:
 
     async def progress(self) -> Mapping[TopicPartition, Progress]:
         """See Consumer."""
-        ends = await self._storage.read(partial(records.bounds, partition_ids=list(self._positions)))
+        # A poll may take partitions over, or give them up, while the file is asked.
+        positions = dict(self._positions)
+        ends = await self._storage.read(partial(records.bounds, partition_ids=list(positions)))
         return {
             self._names[id_]: Progress(position, ends[id_].next_offset)
-            for id_, position in self._positions.items()
+            for id_, position in positions.items()
+            if id_ in ends
         }
 
     async def close(self) -> None:
@@ -124,10 +129,13 @@ class EmbeddedConsumer:
         self._on_close(self)
         self._epochs.clear()
         self._positions.clear()
+        leave = partial(groups.leave, group=self._me.group, member_id=self._me.member_id)
         try:
-            await self._storage.write(
-                partial(groups.leave, group=self._me.group, member_id=self._me.member_id)
-            )
+            async with asyncio.timeout(_LEFT_WITHIN_S):
+                await self._storage.write(leave)
+        except TimeoutError:
+            # Without its life sign it is dead to the others, who take it out.
+            log.info("eventlog_member_left_in_silence", group=self._me.group, member=self._me.member_id)
         finally:
             self._life.close()
 
@@ -160,16 +168,17 @@ class EmbeddedConsumer:
         if self._joined and not joined:
             self._come_back()
         dead = await self._storage.write(partial(groups.settle, me=self._me, alive=self._alive))
+        self._joined = True
         for member_id in dead:
             liveness.forget(self._folder, member_id)
             log.info("eventlog_member_dead", group=self._me.group, member=member_id)
-        self._joined = True
 
     def _come_back(self) -> None:
         """Become a new member: the others took this one for dead, and its life sign away."""
-        self._life.close()
-        self._me = new_membership(self._me.group, self._me.topics)
-        self._life = _life_sign(self._folder, self._me.member_id)
+        me = new_membership(self._me.group, self._me.topics)
+        former, self._life = self._life, _life_sign(self._folder, me.member_id)
+        self._me = me
+        former.close()
 
     def _alive(self, member_id: str) -> bool:
         return liveness.is_alive(self._folder, member_id, self._session_timeout_s)
@@ -187,10 +196,19 @@ def members_folder(path: Path) -> Path:
 
 async def beat_forever(consumers: Callable[[], list[EmbeddedConsumer]], interval_s: float) -> None:
     """Keep all members of this process alive for as long as its loop runs."""
-    while True:
+
+    async def beat() -> None:
+        failures = []
         for consumer in consumers():
-            consumer.beat()
-        await asyncio.sleep(interval_s)
+            try:
+                consumer.beat()
+            except OSError as error:
+                # The others are no less alive.
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    await keep_doing("life signs of an event log's members", beat, interval_s)
 
 
 def _life_sign(folder: Path, member_id: str) -> liveness.LifeSign:

@@ -20,9 +20,10 @@ class LifeSign:
     def __init__(self, folder: Path, member_id: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / member_id
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._descriptor: int | None = descriptor
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             self.beat()
         except OSError:
             self.close()
@@ -30,12 +31,19 @@ class LifeSign:
 
     def beat(self) -> None:
         """Write the present moment: of the clock that all processes of the machine share and nobody sets."""
-        os.pwrite(self._descriptor, _MOMENT.pack(time.monotonic_ns()), 0)
+        if self._descriptor is not None:
+            os.pwrite(self._descriptor, _MOMENT.pack(time.monotonic_ns()), 0)
 
     def close(self) -> None:
         """Take the file away: from now on the member is dead to everybody."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        # Once closed, the number may be another file's: it is used no more, whatever fails here.
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        try:
+            self._path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def is_alive(folder: Path, member_id: str, session_timeout_s: float) -> bool:

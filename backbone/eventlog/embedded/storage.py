@@ -17,8 +17,11 @@ from backbone.eventlog import DEPENDENCY
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+Begin = Callable[[sqlite3.Connection], None]
 
 BUSY_TIMEOUT_S = 5.0
+# A writer that waits for another process hears that often whether the log is being closed.
+BUSY_SLICE_S = 0.25
 WATCH_INTERVAL_S = 0.01
 
 _APPLICATION_ID = 0x6D616572
@@ -77,11 +80,11 @@ class Storage:
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on one moment of the file. Raises Unavailable."""
-        return await self._run("reader", "BEGIN", work)
+        return await self._run("reader", _on_one_moment, work)
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` as the only writer and commit; any error undoes all of it. Raises Unavailable."""
-        result = await self._run("writer", "BEGIN IMMEDIATE", work)
+        result = await self._run("writer", self._as_only_writer, work)
         self._wake()
         return result
 
@@ -137,7 +140,20 @@ class Storage:
                         thread.shutdown(wait=False)
             self._threads, self._connections = threads, connections
 
-    async def _run(self, role: str, begin: str, work: Work[T]) -> T:
+    def _as_only_writer(self, connection: sqlite3.Connection) -> None:
+        """Begin a transaction once no other process writes; one that is being closed does not wait."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                if not _is_busy(error) or self._closed or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+            else:
+                return
+
+    async def _run(self, role: str, begin: Begin, work: Work[T]) -> T:
         if not self._connections:
             await self.open()
         connection = self._connections[role]
@@ -170,9 +186,13 @@ class Storage:
             return -1
 
 
-def _transaction(connection: sqlite3.Connection, begin: str, work: Work[T]) -> T:
+def _on_one_moment(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
+
+
+def _transaction(connection: sqlite3.Connection, begin: Begin, work: Work[T]) -> T:
     try:
-        connection.execute(begin)
+        begin(connection)
         try:
             result = work(connection)
             connection.execute("COMMIT")
@@ -205,11 +225,10 @@ def _open(path: Path) -> sqlite3.Connection:
         try:
             return _prepared(path)
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            if code in _NEVER_USABLE:
+            if _code(error) in _NEVER_USABLE:
                 raise _setup_error(path, str(error)) from error
             # The change to WAL does not wait for other processes that are just opening the file.
-            if code != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not _is_busy(error) or time.monotonic() > deadline:
                 raise Unavailable(DEPENDENCY, f"{path}: {error}") from error
             time.sleep(0.02)
 
@@ -234,10 +253,19 @@ def _prepared(path: Path) -> sqlite3.Connection:
             connection.execute(_ADDED[added])
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         connection.execute("COMMIT")
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SLICE_S * 1000)}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return _code(error) == sqlite3.SQLITE_BUSY
 
 
 def _setup_error(path: Path, reason: str) -> SetupError:

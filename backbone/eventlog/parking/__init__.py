@@ -161,7 +161,8 @@ class Parking:
         """Give the reader; one that fails is given up, and all is read again behind another."""
         try:
             yield self._reader
-        except Unavailable:
+        except BaseException:
+            # Whatever it was: what was read may not have been taken in.
             self._generation = None
             self._ledgers = {}
             reader, self._reader = self._reader, None

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from backbone.eventlog import MAX_RECORD_BYTES, NewRecord, Record
+from schemas.codec import decode_with
 from schemas.dead_letters import DeadLetter, LetterRequest
 from schemas.topics import DEAD_LETTERS
 
@@ -113,8 +114,10 @@ def read(record: Record) -> DeadLetter | LetterRequest | Source | str | None:
     try:
         if record.value is None:
             return rest.removeprefix("request/") if of_request else Source.of(rest)
-        return _requests.decode(record.value) if of_request else _letters.decode(record.value)
-    except (msgspec.DecodeError, UnicodeError, ValueError):
+        if of_request:
+            return decode_with(_requests, record.value)
+        return decode_with(_letters, record.value)
+    except (msgspec.DecodeError, ValueError):
         return None
 
 
