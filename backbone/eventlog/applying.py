@@ -24,6 +24,10 @@ APPLIED_WITHIN_S = 120.0
 E = TypeVar("E")
 
 
+class Overdue(Unavailable):
+    """A batch was not applied in time: a smaller one may be."""
+
+
 class Taken(NamedTuple, Generic[E]):
     """A record and the event that it holds."""
 
@@ -72,19 +76,20 @@ class Applier(Generic[E]):
                 self._refuse(batch, {self._parking.source(record): reason for record, reason in refusals})
         return [batch.parked[index] for index in sorted(batch.parked)]
 
-    async def apply_after_all(self, records: Sequence[Record]) -> dict[Source, str]:
+    async def apply_after_all(self, records: Sequence[Record], alone: bool) -> dict[Source, str]:
         """Apply parked records, in order; return those that are refused, with the reason.
 
-        Raises what the handler raises.
+        Nothing behind one that cannot be read is applied, unless they stand `alone`. Raises what the
+        handler raises; Overdue where that takes too long.
         """
         taken, refused = [], {}
         for record in records:
             try:
                 taken.append(Taken(record, self._read(record)))
             except Poison as poison:
-                # What lies behind it must wait.
                 refused[self._parking.source(record)] = str(poison)
-                break
+                if not alone:
+                    break
         refusals = await self._handled(taken) if taken else ()
         return refused | {self._parking.source(record): reason for record, reason in refusals}
 
@@ -95,7 +100,7 @@ class Applier(Generic[E]):
                 return await self._handle(batch)
         except TimeoutError as error:
             hangs = f"a batch was not applied within {APPLIED_WITHIN_S:g} s"
-            raise Unavailable(self._parking.group, hangs) from error
+            raise Overdue(self._parking.group, hangs) from error
 
     def _take(self, batch: "_Batch[E]", index: int, record: Record) -> None:
         try:

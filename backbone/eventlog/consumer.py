@@ -144,7 +144,8 @@ class ConsumingLoop(Generic[E]):
         self._failures = 0
         for each in done.errors:
             self._note(each)
-        if not done.errors and not self._patience.troubled and not self._unattended:
+        unattended = self._unattended or self._clerk.troubled
+        if not done.errors and not self._patience.troubled and not unattended:
             for dependency in {DEPENDENCY, *self._down}:
                 self._health.up(dependency)
             self._down.clear()
@@ -193,9 +194,7 @@ class ConsumingLoop(Generic[E]):
         if now_s() < self._look_at_s:
             return []
         try:
-            dealt_with = await self._clerk.attend()
-        except Fenced:
-            raise
+            attended = await self._clerk.attend()
         except Exception as error:  # what cannot be done now keeps no batch from being applied
             if not self._parking.owns:
                 raise
@@ -204,9 +203,9 @@ class ConsumingLoop(Generic[E]):
             return [error]
         self._unattended = 0
         self._teller.show()
-        if not dealt_with:
+        if not attended.done:
             self._look_at_s = now_s() + LOOK_EVERY_S
-        return []
+        return list(attended.troubles)
 
     async def _apply(self, consumer: Consumer, lot: Sequence[Sequence[Record]]) -> Exception | None:
         """Apply a lot, batch after batch; return what kept the rest of it from being applied."""

@@ -15,7 +15,7 @@ from backbone.settings import Settings
 from backbone.wiring import open_ports
 from maeari.columns import plain
 from maeari.dead_letters.letters import Letter, living, without_content
-from schemas.dead_letters import Action, LetterRequest, Outcome
+from schemas.dead_letters import Action, DeadLetter, LetterRequest, Outcome
 from schemas.topics import DEAD_LETTERS
 
 DONE, FAILED = 0, 1
@@ -66,10 +66,12 @@ def requests_for(action: Action, choice: Choice, letters: Sequence[Letter]) -> l
         return None
     # In the order in which they were parked, in whichever they were named.
     asked = frozenset(choice.sources or found)
-    chosen = {source: each for source, each in found.items() if source in asked}
+    by_key: dict[str, dict[str, DeadLetter]] = {}
+    for source, each in found.items():
+        if source in asked:
+            by_key.setdefault(each.ordering_key, {})[source] = each
     requests = []
-    for key in dict.fromkeys(each.ordering_key for each in chosen.values()):
-        its_own = {source: each for source, each in chosen.items() if each.ordering_key == key}
+    for key, its_own in by_key.items():
         # Letters alone are asked for by name: the key's queue, where it has one, is another matter.
         alone = [source for source, each in its_own.items() if each.alone]
         queued = [source for source, each in its_own.items() if not each.alone]

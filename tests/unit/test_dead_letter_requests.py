@@ -5,11 +5,11 @@ from maeari.dead_letters.letters import Letter
 from schemas.dead_letters import DeadLetter
 
 
-def letter(offset: int, alone: bool = False) -> Letter:
+def letter(offset: int, alone: bool = False, key: str = "배포") -> Letter:
     return Letter(
         DeadLetter(
             group="indexer",
-            ordering_key="배포",
+            ordering_key=key,
             topic="platform.messages.created",
             partition=0,
             offset=offset,
@@ -40,3 +40,14 @@ def test_a_queue_is_asked_for_as_it_is() -> None:
         "drop", Choice("indexer", None, ()), [letter(1), letter(2, alone=True), letter(3)]
     )
     assert [each.sources for each in requests or ()] == [("platform.messages.created/0/2",), None]
+
+
+def test_each_key_is_asked_for_by_itself() -> None:
+    """However their letters are mixed; keys in the order in which they were stopped."""
+    parked = [letter(1, key="나"), letter(2, key="가"), letter(3, key="나"), letter(4, key="가", alone=True)]
+    requests = requests_for("replay", Choice("indexer", None, ()), parked)
+    assert [(each.ordering_key, each.sources) for each in requests or ()] == [
+        ("나", None),
+        ("가", ("platform.messages.created/0/4",)),
+        ("가", None),
+    ]

@@ -1,11 +1,13 @@
 """What a group has parked in one partition of `dead-letters`: a fold of its records, in their order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import NamedTuple
 
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, Record
-from backbone.eventlog.parking.letters import Source, read
+from backbone.eventlog.parking.letters import Source, named, read
 from schemas.dead_letters import DeadLetter, LetterRequest
 
 UNKNOWN_OFFSET = -1
@@ -15,6 +17,18 @@ def require_offsets(letters: Mapping[Source, int]) -> None:
     """Raise Unavailable while letters that were just written are not read yet."""
     if UNKNOWN_OFFSET in letters.values():
         raise Unavailable(DEPENDENCY, "letters that were just written are not read yet")
+
+
+class Asked(NamedTuple):
+    """A request and its offset, with the letters that it names; None where it means the whole key."""
+
+    request: LetterRequest
+    offset: int
+    sources: tuple[Source, ...] | None
+
+    @classmethod
+    def of(cls, request: LetterRequest, offset: int) -> "Asked":
+        return cls(request, offset, None if request.sources is None else named(request.sources))
 
 
 @dataclass(slots=True)
@@ -29,8 +43,8 @@ class Ledger:
     """The letters of keys that are stopped, in order."""
     alone: dict[Source, tuple[str, int]] = field(default_factory=dict)
     """The letters that stop nothing, with their ordering key."""
-    requests: dict[str, tuple[LetterRequest, int]] = field(default_factory=dict)
-    """What is asked for, by id, with the offset of the request."""
+    requests: dict[str, Asked] = field(default_factory=dict)
+    """What is asked for, by id."""
     dealt_with: dict[tuple[str, int], set[int]] = field(default_factory=dict)
     """Offsets by topic and partition."""
     _key_of: dict[Source, str] = field(default_factory=dict)
@@ -43,7 +57,7 @@ class Ledger:
             case DeadLetter() as letter:
                 self.put(Source.of_letter(letter), letter.ordering_key, letter.alone, record.offset)
             case LetterRequest(outcome=None) as request:
-                self.requests[request.request_id] = (request, record.offset)
+                self.requests[request.request_id] = Asked.of(request, record.offset)
             case Source() as source:
                 self.remove(source)
             case str() as request_id:
@@ -99,17 +113,21 @@ class Ledger:
         """How many letters live."""
         return len(self._key_of) + len(self.alone)
 
-    def letters(self, request: LetterRequest) -> dict[Source, int]:
-        """Return the letters that a request is about, in order, with their offsets."""
-        of_key = self.by_key.get(request.ordering_key, {})
-        if request.sources is None:
-            return dict(of_key)
-        asked = frozenset(request.sources)
-        return {
-            source: offset
-            for source, offset in (*of_key.items(), *self._alone_of(request.ordering_key))
-            if str(source) in asked
-        }
+    def queue(self, ordering_key: str) -> Mapping[Source, int]:
+        """Return the letters of a key that wait for one another, in order, with their offsets."""
+        return self.by_key.get(ordering_key, {})
 
-    def _alone_of(self, ordering_key: str) -> Iterable[tuple[Source, int]]:
-        return ((source, offset) for source, (key, offset) in self.alone.items() if key == ordering_key)
+    def queued(self, asked: Asked) -> Mapping[Source, int]:
+        """Return the letters of the key's queue that a request is about, in order, with their offsets."""
+        queue = self.queue(asked.request.ordering_key)
+        if asked.sources is None:
+            return queue
+        found = {source: queue[source] for source in asked.sources if source in queue}
+        require_offsets(found)
+        return dict(sorted(found.items(), key=itemgetter(1)))
+
+    def standing_alone(self, asked: Asked) -> dict[Source, int]:
+        """Return the letters beside the queue that a request names, in order, with their offsets."""
+        named_ones = ((source, self.alone[source]) for source in asked.sources or () if source in self.alone)
+        found = {source: offset for source, (key, offset) in named_ones if key == asked.request.ordering_key}
+        return dict(sorted(found.items(), key=itemgetter(1)))

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -95,6 +96,15 @@ def request_record(request: LetterRequest) -> NewRecord:
 def request_key(request: LetterRequest) -> str:
     """Return the key of a request in `dead-letters`."""
     return f"{request.group}/request/{request.request_id}"
+
+
+def named(texts: Sequence[str]) -> tuple[Source, ...]:
+    """Return the sources that texts name, each once; what names none is passed over."""
+    sources: dict[Source, None] = {}
+    for text in texts:
+        with suppress(ValueError):
+            sources[Source.of(text)] = None
+    return tuple(sources)
 
 
 def tombstones(ordering_key: str, keys: Sequence[str]) -> list[NewRecord]:

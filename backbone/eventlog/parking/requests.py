@@ -1,23 +1,24 @@
 """What people ask of the parked records: to apply them after all, in order, or to drop them.
 
 A request lies in the partition of the letters that it is about, so that their owner finds it; it is
-carried out bit by bit between batches, while new events of its key still queue behind. It ends with its
-outcome and a tombstone: a key is stopped until no letter of it is left.
+carried out bit by bit between batches, while new events of its key still queue behind, one request of a
+key at a time (`turns.py`). It ends with its outcome and a tombstone: a key is stopped until no letter of
+it is left. What keeps one request from being done keeps no other.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import islice
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 
 import msgspec
 import structlog
 
-from backbone.errors import Unavailable
-from backbone.eventlog import DEPENDENCY, EventLog, Record
+from backbone.eventlog import EventLog, Record
+from backbone.eventlog.applying import Overdue
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.contents import load
-from backbone.eventlog.parking.ledger import Ledger, require_offsets
+from backbone.eventlog.parking.ledger import require_offsets
 from backbone.eventlog.parking.letters import (
     LONGEST_REASON,
     Source,
@@ -26,44 +27,39 @@ from backbone.eventlog.parking.letters import (
     request_record,
     tombstones,
 )
-from schemas.dead_letters import LetterRequest, Outcome
+from backbone.eventlog.parking.turns import Pending, Turns
+from schemas.dead_letters import Outcome
 
 # More than a batch brings: a key that is written to all the time is caught up with.
 AT_ONCE = 1_000
 # Batches are not kept waiting longer than this takes, and one bit of a request.
 _ATTEND_S = 1.0
 
-Apply = Callable[[Sequence[Record]], Awaitable[Mapping[Source, str]]]
-"""Applies records and returns those that are refused for good, with the reason. Raises Unavailable."""
+Apply = Callable[[Sequence[Record], bool], Awaitable[Mapping[Source, str]]]
+"""Applies records, which stand alone or not; returns those refused for good, with the reason.
+
+Raises Unavailable; Overdue where that takes too long.
+"""
 
 log = structlog.get_logger()
 
 
-class _Pending(NamedTuple):
-    """A request, where it lies, and the letters that it is about."""
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """What came of it: how many letters and requests were dealt with, and what kept others from being."""
 
-    number: int
-    offset: int
-    request: LetterRequest
-    ledger: Ledger
+    done: int
+    troubles: Sequence[Exception]
 
-    @property
-    def queue(self) -> Mapping[Source, int]:
-        """All letters of the key that wait for one another."""
-        return self.ledger.by_key.get(self.request.ordering_key, {})
 
-    @property
-    def letters(self) -> dict[Source, int]:
-        return self.ledger.letters(self.request)
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """What was done of a request until now, what was refused, and how many letters are tried at once."""
 
-    @property
-    def only_drops(self) -> bool:
-        """Whether the next bit of it has no effect that may fail."""
-        if self.request.action == "replay":
-            return False
-        letters = self.letters
-        whole = self.request.sources is None
-        return not (whole and letters) or min(letters.values()) < self.offset
+    at_once: int
+    replayed: int = 0
+    dropped: int = 0
+    refused: Mapping[Source, str] = field(default_factory=dict)
 
 
 class Clerk:
@@ -73,145 +69,176 @@ class Clerk:
         self._eventlog = eventlog
         self._parking = parking
         self._apply = apply
-        self._turn = 0
-        # What was done of each request until now: replayed, dropped.
-        self._done: dict[str, tuple[int, int]] = {}
+        self._turns = Turns()
+        self._progress: dict[str, _Progress] = {}
 
-    async def attend(self) -> int:
-        """Look for requests and do some of what they ask; return how many letters or requests were done.
+    @property
+    def troubled(self) -> bool:
+        """Whether something that is asked for could not be done the last time."""
+        return self._turns.troubled
 
-        Raises Unavailable, or what a handler raised: what is not done then is done the next time.
+    async def attend(self) -> Attended:
+        """Look for requests and do some of what they ask; what cannot be done now is tried again by itself.
+
+        Raises Unavailable where the dead letters themselves are not to be read or written.
         """
         await self._parking.look()
-        if not any(ledger.requests for ledger in self._parking.ledgers.values()):
-            return 0
-        await self._parking.catch_up()
+        if any(ledger.requests for ledger in self._parking.ledgers.values()):
+            await self._parking.catch_up()
         pending = [
-            _Pending(number, offset, request, ledger)
+            Pending(number, asked, ledger)
             for number, ledger in self._parking.ledgers.items()
-            for request, offset in ledger.requests.values()
+            for asked in ledger.requests.values()
         ]
         self._forget_others(pending)
-        drops = [each for each in pending if each.only_drops]
-        replays = [each for each in pending if not each.only_drops]
-        self._turn += 1
-        turn = self._turn % len(replays) if replays else 0
-        return await self._do_some([*drops, *replays[turn:], *replays[:turn]])
+        return await self._do_some(self._turns.order(pending))
 
-    def _forget_others(self, pending: Sequence[_Pending]) -> None:
+    def _forget_others(self, pending: Sequence[Pending]) -> None:
         """Forget what was done of requests that ended elsewhere, or are another member's by now."""
-        live = {each.request.request_id for each in pending}
-        self._done = {each: sums for each, sums in self._done.items() if each in live}
+        live = {each.asked.request.request_id for each in pending}
+        self._progress = {each: progress for each, progress in self._progress.items() if each in live}
 
-    async def _do_some(self, pending: Sequence[_Pending]) -> int:
-        """Do a bit of each while there is time; what keeps one from being done is raised at the end."""
+    async def _do_some(self, pending: Sequence[Pending]) -> Attended:
+        """Do a bit of each while there is time."""
         now_s = asyncio.get_running_loop().time
         until_s = now_s() + _ATTEND_S
-        done, trouble = 0, list[Exception]()
+        done, troubles = 0, list[Exception]()
         for each in pending:
+            if not self._turns.may_try(each, now_s()):
+                continue
+            only_drops = each.only_drops
             try:
-                done += 1 + await (self._drop if each.request.action == "drop" else self._replay)(each)
-            except Unavailable as error:
-                # Where the log fails nothing can be done; where an effect's dependency does, drops can.
-                if error.dependency == DEPENDENCY:
+                done += await (self._drop if only_drops else self._replay)(each)
+            except Exception as error:  # what one request meets concerns no other
+                if not self._parking.owns:
                     raise
-                trouble.append(error)
-                break
-            except Exception as error:  # noqa: BLE001 - a defect that one letter meets concerns no other request
-                trouble.append(error)
+                self._turns.failed(each, error, now_s())
+                troubles.append(error)
+            else:
+                self._turns.succeeded(each, only_dropped=only_drops)
             if now_s() > until_s:
                 break
-        if trouble:
-            raise trouble[0]
-        return done
+        return Attended(done, troubles)
 
-    async def _drop(self, pending: _Pending) -> int:
-        letters = pending.letters
-        if pending.request.sources is None:
-            require_offsets(letters)
-            before = [source for source, offset in letters.items() if offset < pending.offset]
-            if not before and letters:
-                # What came to lie behind since is not what was to be dropped: it is applied.
-                return await self._replay(pending)
+    async def _drop(self, pending: Pending) -> int:
+        asked, ledger = pending.asked, pending.ledger
+        if asked.sources is None:
+            first = dict(islice(pending.queue.items(), AT_ONCE))
+            require_offsets(first)
+            dropped = [source for source, offset in first.items() if offset < asked.offset]
+            last = len(dropped) == len(pending.queue)
         else:
-            before = list(letters)
-        dropped = before[:AT_ONCE]
-        last = len(dropped) == len(letters)
-        return await self._settle(pending, letters, dropped, dropped=len(dropped), last=last)
+            letters = {**ledger.queued(asked), **ledger.standing_alone(asked)}
+            dropped = list(islice(letters, AT_ONCE))
+            last = len(dropped) == len(letters)
+        progress = self._progress_of(pending)
+        progress = replace(progress, dropped=progress.dropped + len(dropped))
+        return len(dropped) + await self._settle(pending, dropped, progress, last=last)
 
-    async def _replay(self, pending: _Pending) -> int:
-        letters = pending.letters
-        reason = _out_of_order(letters, pending.queue)
-        applied: list[Source] = []
-        if letters and reason is None:
-            chunk = dict(islice(letters.items(), AT_ONCE))
-            applied, reason = await self._apply_after_all(pending.number, chunk)
-        last = reason is not None or len(applied) == len(letters)
-        return await self._settle(pending, letters, applied, replayed=len(applied), reason=reason, last=last)
+    async def _replay(self, pending: Pending) -> int:
+        """Apply letters of the queue, up to the first that is refused; after these those that stand alone."""
+        progress = self._progress_of(pending)
+        queued = pending.ledger.queued(pending.asked)
+        alone = {
+            source: offset
+            for source, offset in pending.ledger.standing_alone(pending.asked).items()
+            if source not in progress.refused
+        }
+        in_queue = bool(queued) and not any(source in queued for source in progress.refused)
+        letters = queued if in_queue else alone
+        applied: Sequence[Source] = ()
+        refused = _out_of_order(pending, queued) if in_queue else {}
+        if letters and not refused:
+            chunk = dict(islice(letters.items(), progress.at_once))
+            applied, refused = await self._apply_after_all(pending, chunk, alone=not in_queue)
+        tried = len(applied) + len(refused)
+        untried = 0 if in_queue and refused else len(letters) - tried
+        if in_queue:
+            untried += len(alone)
+        progress = replace(
+            progress, replayed=progress.replayed + len(applied), refused={**progress.refused, **refused}
+        )
+        return tried + await self._settle(pending, applied, progress, last=not untried)
 
     async def _apply_after_all(
-        self, number: int, letters: Mapping[Source, int]
-    ) -> tuple[list[Source], str | None]:
-        """Apply letters in order; return those that could be, and why the first of the others could not."""
-        records: dict[Source, Record] = {}
-        reason = None
-        for source, record in (await load(self._eventlog, number, letters)).items():
-            if record is None:
-                reason = f"{source}: the record itself is gone from the log"
+        self, pending: Pending, letters: Mapping[Source, int], *, alone: bool
+    ) -> tuple[list[Source], dict[Source, str]]:
+        """Apply letters in order; return those that could be, and why others could not.
+
+        Of letters that do not stand alone only the first can be among the latter: what is behind waits.
+        """
+        records: list[Record] = []
+        refused: dict[Source, str] = {}
+        contents = await load(self._eventlog, pending.number, letters)
+        for source, record in contents.items():
+            if record is not None:
+                records.append(record)
+                continue
+            refused[source] = "the record itself is gone from the log"
+            if not alone:
                 break
-            records[source] = record
-        refused = await self._apply(list(records.values())) if records else {}
-        applied: list[Source] = []
-        for source in records:
-            if source in refused:
-                return applied, f"{source}: {refused[source]}"
-            applied.append(source)
-        return applied, reason
+        if records:
+            try:
+                refused |= await self._apply(records, alone)
+            except Overdue:
+                smaller = replace(self._progress_of(pending), at_once=max(1, len(records) // 2))
+                self._progress[pending.asked.request.request_id] = smaller
+                raise
+        if alone:
+            return [source for source in contents if source not in refused], refused
+        applied = list(takewhile(lambda source: source not in refused, contents))
+        first = next((source for source in contents if source in refused), None)
+        return applied, {} if first is None else {first: refused[first]}
 
     async def _settle(
-        self,
-        pending: _Pending,
-        letters: Mapping[Source, int],
-        sources: Sequence[Source],
-        *,
-        replayed: int = 0,
-        dropped: int = 0,
-        reason: str | None = None,
-        last: bool,
+        self, pending: Pending, sources: Sequence[Source], progress: _Progress, *, last: bool
     ) -> int:
-        """Write the end of these letters and, with the `last` ones, of the request: all or nothing."""
-        number, _, request, ledger = pending
-        before = self._done.get(request.request_id, (0, 0))
-        sums = (before[0] + replayed, before[1] + dropped)
+        """Write the end of these letters and, with the `last` ones, of the request: all or nothing.
+
+        Return how many requests ended.
+        """
+        number, asked, ledger = pending
+        request = asked.request
         records = tombstones(request.ordering_key, [letter_key(request.group, each) for each in sources])
         if last:
-            left = len((pending.queue.keys() | letters.keys()) - set(sources))
-            error = reason and reason[:LONGEST_REASON]
-            outcome = Outcome(replayed=sums[0], dropped=sums[1], left=left, error=error)
+            left = len(pending.queue) + len(ledger.standing_alone(asked)) - len(sources)
+            error = _told(progress.refused)
+            outcome = Outcome(replayed=progress.replayed, dropped=progress.dropped, left=left, error=error)
             told = msgspec.structs.replace(request, sources=None, outcome=outcome)
             records += [request_record(told), *tombstones(request.ordering_key, [request_key(request)])]
-        await self._parking.send(number, records)
+        if records:
+            await self._parking.send(number, records)
         for source in sources:
             ledger.remove(source)
-        self._done[request.request_id] = sums
+        self._progress[request.request_id] = progress
         if last:
             ledger.requests.pop(request.request_id, None)
-            del self._done[request.request_id]
-            key, action = request.ordering_key, request.action
             log.info(
                 "dead_letters_request_done",
                 group=request.group,
-                action=action,
-                ordering_key=key,
-                error=reason,
+                action=request.action,
+                ordering_key=request.ordering_key,
+                error=error,
             )
-        return len(sources)
+        return int(last)
+
+    def _progress_of(self, pending: Pending) -> _Progress:
+        return self._progress.get(pending.asked.request.request_id) or _Progress(at_once=AT_ONCE)
 
 
-def _out_of_order(letters: Mapping[Source, int], queue: Mapping[Source, int]) -> str | None:
+def _out_of_order(pending: Pending, letters: Mapping[Source, int]) -> dict[Source, str]:
     """Say what is wrong with applying just these letters: one of the same key would have to come before."""
-    queued = [source for source in letters if source in queue]
-    for wanted, first in zip(queued, queue, strict=False):
-        if wanted != first:
-            return f"{wanted}: records of a key are applied in order, and {first} comes before"
-    return None
+    if pending.asked.sources is not None:
+        for wanted, first in zip(letters, pending.queue, strict=False):
+            if wanted != first:
+                return {wanted: f"records of a key are applied in order, and {first} comes before"}
+    return {}
+
+
+def _told(refused: Mapping[Source, str]) -> str | None:
+    """Return the first of the reasons why letters were refused, and how many others there are."""
+    if not refused:
+        return None
+    source, reason = next(iter(refused.items()))
+    others = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    return f"{source}: {reason}"[: LONGEST_REASON - len(others)] + others
