@@ -30,7 +30,7 @@ WAIT_MAX_S = 10.0
 Q_MAX_CHARACTERS = 500
 VALUES_MAX = 20
 
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*("?)([0-9]+)\1(?:$|[,;\s])', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _token(request: Request[Any, Any, Any]) -> ConsistencyToken | None:
 def _wait_s(request: Request[Any, Any, Any]) -> float:
     """Read `Prefer: wait=SECONDS` (RFC 7240); other preferences and malformed ones are ignored."""
     asked = _WAIT.search(listed_header(request, "Prefer") or "")
-    return min(float(asked[1]), WAIT_MAX_S) if asked else WAIT_DEFAULT_S
+    return min(float(asked[2]), WAIT_MAX_S) if asked else WAIT_DEFAULT_S
 
 
 def _headers(request: Request[Any, Any, Any], found: Found) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """Own writes over the search route: waited for, in the asked time, and never claimed falsely."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from backbone.search import SearchIndex, SearchQuery
 from backend.api.search import WAIT_MAX_S
 from backend.consistency import ConsistencyToken
+from backend.queries.search import Found, Search, find_messages
 from tests.support.backend import user
 from tests.support.searching import SearchableBackend, make_private
 
@@ -38,7 +40,7 @@ async def timed(answer: Any) -> tuple[httpx.Response, float]:
 
 @pytest.mark.parametrize(
     ("prefer", "wait_s"),
-    [("", 2.0), ("wait=0", 0.0), ("wait=1", 1.0), ("respond-async, wait=1", 1.0), ("wait=soon", 2.0)],
+    [("", 2.0), ("wait=0", 0.0), ("wait=1", 1.0), ('respond-async, Wait = "1"', 1.0), ("wait=soon", 2.0)],
 )
 async def test_without_an_indexer_the_time_runs_out(
     searchable: SearchableBackend, prefer: str, wait_s: float
@@ -57,7 +59,7 @@ async def test_nobody_waits_for_longer_than_the_most(
     assert WAIT_MAX_S == 10
     monkeypatch.setattr("backend.api.search.WAIT_MAX_S", 1.5)
     _, token = await posted(searchable, "배포")
-    waiting = asyncio.create_task(timed(ask(searchable, "배포", token, "wait=999999")))
+    waiting = asyncio.create_task(timed(ask(searchable, "배포", token, f"wait={10**20}")))
     answer, took_s = await timed(searchable.search("배포"))
     assert "Search-Complete" not in answer.headers
     assert took_s < LATE_S
@@ -146,3 +148,37 @@ async def test_a_malformed_token_is_bad_input(searchable: SearchableBackend, tok
     answer = await searchable.backend.client.get("/messages/search", params={"q": "x"}, headers=headers)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "Consistency-Token"
+
+
+class AnotherCopy:
+    """A real index behind which another copy, that is ahead, says which versions are visible."""
+
+    def __init__(self, index: SearchIndex) -> None:
+        self._index = index
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+    async def visible_version(self, _message_id: str) -> int | None:
+        return 10**6
+
+
+async def test_the_word_of_another_copy_is_no_proof(searchable: SearchableBackend) -> None:
+    """Given a look that says it is visible and a search that does not see it, the search is believed."""
+    path, _ = await posted(searchable, "배포")
+    index, database = AnotherCopy(searchable.behind.search), searchable.backend.ports.database
+    token = ConsistencyToken(path.rpartition("/")[2], 1)
+
+    async def find(wait_s: float) -> Found:
+        search = Search(SearchQuery(words=("배포",)), None, 20, token=token, wait_s=wait_s)
+        return await find_messages(cast(SearchIndex, index), database, search)
+
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    found = await find(0.5)
+    assert (found.complete, found.page.hits) == (False, ())
+    assert 0.5 <= loop.time() - start < 0.5 + LATE_S
+    waiting = asyncio.create_task(find(10))
+    await searchable.index()
+    found = await waiting
+    assert (found.complete, len(found.page.hits)) == (True, 1)

@@ -16,6 +16,8 @@ _WORD_FIELDS = ["content^1.5", "content.english"]
 _PHRASE_FIELDS = ["content"]
 # The server counts each term that an open phrase stands for as a clause, and allows some thousands a query.
 _OPEN_EXPANSIONS = 1_000
+# How many values the server takes in one clause (index.max_terms_count).
+_TERMS_MAX = 65_536
 
 HIGHLIGHT: Clause = {
     "fields": {"content": {"matched_fields": ["content", "content.english"]}},
@@ -64,8 +66,8 @@ def _side_by_side(text: str, found: list[Token], fields: list[str], expansions: 
 
 def _visible(rights: Rights) -> list[Clause]:
     readable: list[Clause] = [{"term": {"private": False}}]
-    if rights.private_channels:
-        readable.append({"terms": {"channel": list(rights.private_channels)}})
+    for start in range(0, len(rights.private_channels), _TERMS_MAX):
+        readable.append({"terms": {"channel": rights.private_channels[start : start + _TERMS_MAX]}})
     return [{"term": {"deleted": False}}, {"bool": {"should": readable, "minimum_should_match": 1}}]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backbone.errors import Unavailable
-from backbone.search import QueryRefused, SearchIndex, SearchQuery
+from backbone.search import QueryRefused, Rights, SearchIndex, SearchQuery
 from backbone.search.embedded import searchers
 from backbone.search.embedded.searchers import THREADS, Searchers
 from backbone.search.embedded.store import SearchFile
@@ -45,6 +45,15 @@ async def test_lists_may_be_long(search: SearchIndex) -> None:
     assert await ids(search, SearchQuery(authors=many, channels=many)) == {"msg_1"}
     assert await ids(search, SearchQuery(not_authors=many)) == {"msg_2"}
     assert await ids(search, SearchQuery(not_mentions=many)) == set()
+
+
+async def test_rights_may_be_many(search: SearchIndex) -> None:
+    """Given more private channels than Elasticsearch takes in one clause, each of them is searched."""
+    many = tuple(f"c{number}" for number in range(70_000))
+    places = {1: "c0", 2: "c65535", 3: "c65536", 4: "c69999", 5: "another"}
+    await stored(search, *(document(n, channel=channel, private=True) for n, channel in places.items()))
+    for query in (SearchQuery(words=("안녕하세요",)), SearchQuery(authors=("kim",), sort="newest")):
+        assert await ids(search, query, Rights(many)) == {"msg_1", "msg_2", "msg_3", "msg_4"}
 
 
 async def test_a_query_that_holds_too_much_is_refused(embedded_settings: Settings, tmp_path: Path) -> None:
