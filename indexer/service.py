@@ -13,6 +13,7 @@ import structlog
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.applying import Refusal, Taken
+from backbone.eventlog.batches import BatchLimits
 from backbone.eventlog.consumer import ConsumingLoop
 from backbone.eventlog.events import read_message_event
 from backbone.health import Health, keep_asking
@@ -23,6 +24,8 @@ from schemas.events import MessagesEvent
 from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
 
 TOPICS = MESSAGE_TOPICS
+# Several bulk requests of the index, which are on their way at once; the bytes are bounded as ever.
+LIMITS = BatchLimits(records=2_000)
 
 log = structlog.get_logger()
 Versions = list[tuple[Record, IndexedDocument]]
@@ -32,12 +35,25 @@ class Indexer:
     """One member of the group `search-indexer`."""
 
     def __init__(
-        self, eventlog: EventLog, search: SearchIndex, health: Health, instance: str | None = None
+        self,
+        eventlog: EventLog,
+        search: SearchIndex,
+        health: Health,
+        instance: str | None = None,
+        group: str = GROUP_INDEXER,
     ) -> None:
+        """`group` is another one for measurements, which take no part in the work of the real one."""
         self._search = search
         self._health = health
         self._loop = ConsumingLoop(
-            eventlog, GROUP_INDEXER, TOPICS, read_message_event, self.handle, health, instance=instance
+            eventlog,
+            group,
+            TOPICS,
+            read_message_event,
+            self.handle,
+            health,
+            limits=LIMITS,
+            instance=instance,
         )
 
     async def handle(self, batch: Sequence[Taken[MessagesEvent]]) -> Sequence[Refusal]:

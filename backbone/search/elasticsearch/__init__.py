@@ -27,12 +27,13 @@ from backbone.search import (
 from backbone.search.admission import admitted
 from backbone.search.cursors import AfterHit, Number, seal, unseal
 from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood, page
-from backbone.search.elasticsearch.bulk import WritesBlocked, bodies, failures
+from backbone.search.elasticsearch.bulk import WritesBlocked
 from backbone.search.elasticsearch.connection import Connection
 from backbone.search.elasticsearch.indices import VersionedIndices
 from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, HIGHLIGHT, Clause, bool_query
 from backbone.search.elasticsearch.swapping import ElasticsearchSwap, Swaps
 from backbone.search.elasticsearch.witness import witness_aggregation, witnessed
+from backbone.search.elasticsearch.writing import BulkWriter
 from backbone.settings import SearchSecurity
 from schemas.documents import IndexedDocument, SearchDocument
 
@@ -61,6 +62,7 @@ class ElasticsearchIndex:
         self._connection = Connection(url, alias, security)
         self._indices = VersionedIndices(alias, self._ask)
         self._swaps = Swaps(alias, self._indices, self._ask)
+        self._writer = BulkWriter(self._bulk)
 
     async def ensure(self) -> None:
         await self._indices.ensure()
@@ -82,11 +84,7 @@ class ElasticsearchIndex:
             await self._ask("GET", f"/{index}/_alias", None)
             path = f"/{index}/_bulk"
         fit, refused = admitted(documents)
-        for portion, body in bodies(fit):
-            answer = await self._connection.send("POST", path, body, _NDJSON, BULK_TIMEOUT_S)
-            if answer["errors"]:
-                refused.extend(failures(portion, answer["items"]))
-        return refused
+        return refused + await self._writer.put(path, fit)
 
     async def search(
         self,
@@ -245,6 +243,9 @@ class ElasticsearchIndex:
             await self._ask("DELETE", "/_pit", {"id": point})
         except (Unavailable, CursorExpired) as error:
             log.debug("search_point_in_time_left", error=str(error))
+
+    async def _bulk(self, path: str, body: bytes) -> Any:
+        return await self._connection.send("POST", path, body, _NDJSON, BULK_TIMEOUT_S)
 
     async def _ask(self, method: str, path: str, body: Any) -> Any:
         # A query may name thousands of channels: the driver's own encoder takes many times as long.

@@ -10,7 +10,7 @@ import msgspec
 
 from backbone.errors import SetupError, Unavailable
 from backbone.search import DEPENDENCY, CursorExpired, Hit, QueryRefused, SearchPage
-from backbone.search.elasticsearch.bulk import reason_of
+from backbone.search.elasticsearch.bulk import BUSY_STATUSES, reason_of
 from schemas.documents import SearchDocument
 
 # What the server says of a query that exceeds its limits, however often it is asked.
@@ -32,6 +32,10 @@ class AlreadyThere(Exception):
 
 class AliasMoved(Exception):
     """Another caller has moved the alias, or taken it away."""
+
+
+class Overloaded(Unavailable):
+    """The server has no room for this now; a little later it may."""
 
 
 class NotUnderstood(Unavailable):
@@ -96,4 +100,4 @@ def _by_status(status: int, reason: str, body: Any) -> Exception:
             return Unavailable(DEPENDENCY, f"the server does not allow this: {reason}")
         case 404:
             return Absent(DEPENDENCY, reason, body)
-    return Unavailable(DEPENDENCY, reason)
+    return (Overloaded if status in BUSY_STATUSES else Unavailable)(DEPENDENCY, reason)

@@ -4,15 +4,19 @@ Guarantees: no body is larger than the bounds, unless a single document is; the 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import msgspec
 
 from backbone.errors import Unavailable
 from backbone.search import DEPENDENCY, IndexedDocument, ItemFailure
 
-BODY_MAX_DOCUMENTS = 1_000
-BODY_MAX_BYTES = 8 * 1024 * 1024
+# Small enough that a batch of an indexer makes several, which the server works on side by side.
+BODY_MAX_DOCUMENTS = 500
+BODY_MAX_BYTES = 1024 * 1024
+BUSY_STATUSES = (429, 503)
+"""What the server says when it has no room for now: too much waits, or a shard is not there yet."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -31,7 +35,23 @@ class _Target(msgspec.Struct, frozen=True, rename={"id": "_id"}):
     version_type: str = "external"
 
 
-def bodies(documents: Sequence[IndexedDocument]) -> Iterator[tuple[Sequence[IndexedDocument], bytes]]:
+class Portion(NamedTuple):
+    """Documents, and the body that stores them."""
+
+    documents: Sequence[IndexedDocument]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a portion: refused for good, or not taken for now (and why the first of these)."""
+
+    refused: Sequence[ItemFailure]
+    not_taken: Sequence[IndexedDocument]
+    reason: str = ""
+
+
+def bodies(documents: Sequence[IndexedDocument]) -> Iterator[Portion]:
     """Yield the documents in portions, each with the body that stores it."""
     start, body = 0, bytearray()
     for end, (message_id, document) in enumerate(documents):
@@ -39,21 +59,23 @@ def bodies(documents: Sequence[IndexedDocument]) -> Iterator[tuple[Sequence[Inde
         source = _encoder.encode(document)
         full = len(body) + len(action) + len(source) + 2 > BODY_MAX_BYTES
         if body and (full or end - start >= BODY_MAX_DOCUMENTS):
-            yield documents[start:end], bytes(body)
+            yield Portion(documents[start:end], bytes(body))
             start, body = end, bytearray()
         body += action + b"\n" + source + b"\n"
     if body:
-        yield documents[start:], bytes(body)
+        yield Portion(documents[start:], bytes(body))
 
 
-def failures(portion: Sequence[IndexedDocument], items: Sequence[Mapping[str, Any]]) -> list[ItemFailure]:
-    """Return the documents that the server refused for good, out of the statuses of all items.
+def outcome(documents: Sequence[IndexedDocument], answer: Mapping[str, Any]) -> Outcome:
+    """Return what became of a body's documents, out of the statuses of all items.
 
-    A conflict says that a newer version is stored already, which is what was wanted. Raises
-    Unavailable when an item may be taken later: the whole portion can be sent again.
+    A conflict says that a newer version is stored already, which is what was wanted. 429 and 503 say that
+    the item may be sent again. Raises Unavailable where an item failed otherwise, by no fault of its own.
     """
     refused: list[ItemFailure] = []
-    for (message_id, _), item in zip(portion, items, strict=True):
+    not_taken: list[IndexedDocument] = []
+    why = ""
+    for indexed, item in zip(documents, answer["items"], strict=True) if answer["errors"] else ():
         result = item["index"]
         status = result["status"]
         if status < 300 or status == 409:
@@ -62,10 +84,14 @@ def failures(portion: Sequence[IndexedDocument], items: Sequence[Mapping[str, An
         reason = reason_of(error) or f"status {status}"
         if error.get("type") == "cluster_block_exception":
             raise WritesBlocked(DEPENDENCY, f"a document was not taken: {reason}")
-        if status != 400:
+        if status in BUSY_STATUSES:
+            not_taken.append(indexed)
+            why = why or reason
+        elif status == 400:
+            refused.append(ItemFailure(indexed.message_id, reason))
+        else:
             raise Unavailable(DEPENDENCY, f"a document was not taken: {reason}")
-        refused.append(ItemFailure(message_id, reason))
-    return refused
+    return Outcome(refused, not_taken, why)
 
 
 def reason_of(error: Mapping[str, Any]) -> str:
