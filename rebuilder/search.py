@@ -8,7 +8,7 @@ which writes are held a moment. Killed at any point, one of the two is behind th
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -20,7 +20,7 @@ from backbone.search import HELD_MAX_S, ItemFailure, SearchIndex
 from rebuilder.digest import Digests, message_hash
 from rebuilder.patience import patiently
 from rebuilder.readers import Readers, open_readers
-from rebuilder.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Replay
+from rebuilder.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Offsets, Replay
 from rebuilder.report import Counts, Outcome, Report, Source
 from rebuilder.target import Target, fresh_target, previous_target
 from schemas.documents import IndexedDocument
@@ -155,9 +155,12 @@ class _Rebuild:
 
     async def _read_to_the_ends(self, step: str) -> None:
         """Read each topic to its end as it is now, and at least to where the indexer has come."""
-        committed = await patiently(lambda: self._eventlog.committed(GROUP_INDEXER, MESSAGE_TOPICS))
-        for topic, reader in self._readers.all.items():
-            ends = await patiently(reader.end_offsets)
+        readers = self._readers.all
+        committed, *every_end = await _at_once(
+            lambda: self._eventlog.committed(GROUP_INDEXER, MESSAGE_TOPICS),
+            *(reader.end_offsets for reader in readers.values()),
+        )
+        for (topic, reader), ends in zip(readers.items(), every_end, strict=True):
             at_least = {partition: max(end, committed.get(partition, 0)) for partition, end in ends.items()}
             await self._replay.read_to(reader, at_least, f"{step} {topic}")
 
@@ -235,3 +238,13 @@ class _Rebuild:
             problems=tuple(replay.problems),
             seconds=round(time.monotonic() - self._started, 3),
         )
+
+
+async def _at_once(*asked: Callable[[], Awaitable[Offsets]]) -> list[Offsets]:
+    """Ask for offsets side by side, for writes may be held meanwhile. Raises Unavailable."""
+    asking = [asyncio.ensure_future(patiently(ask)) for ask in asked]
+    try:
+        return await asyncio.gather(*asking)
+    finally:
+        for each in asking:
+            each.cancel()

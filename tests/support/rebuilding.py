@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from backbone.errors import Unavailable
 from backbone.progress import Silent
-from backbone.search import ItemFailure, SearchIndex, Swap
+from backbone.search import DEPENDENCY, ItemFailure, SearchIndex, Swap
 from rebuilder.report import Report, Source
 from rebuilder.search import Ways, compare_search, rebuild_search
 from schemas.documents import IndexedDocument
@@ -43,6 +44,7 @@ class Meddling:
         *,
         losing: str | None = None,
         refusing: str | None = None,
+        down: str | None = None,
         before_put: Callable[[], Awaitable[None]] = _nothing,
         before_hold: Callable[[], Awaitable[None]] = _nothing,
         in_hold: Callable[[], Awaitable[None]] = _nothing,
@@ -52,6 +54,7 @@ class Meddling:
         self._search = search
         self._losing = losing
         self._refusing = refusing
+        self._down = down
         self._before_put = before_put
         self._before_hold = before_hold
         self._in_hold = in_hold
@@ -63,6 +66,8 @@ class Meddling:
 
     async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
         await self._before_put()
+        if self._down is not None:
+            raise Unavailable(DEPENDENCY, self._down)
         taken = [each for each in documents if each.message_id not in (self._losing, self._refusing)]
         refused = [
             ItemFailure(each.message_id, "too strange")

@@ -75,6 +75,22 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
     assert last == "maeari: rebuild search refused: records that cannot be read or applied: 1"
 
 
+async def test_it_goes_back_and_says_so(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing before: one line and exit code 1. After a rebuild: back, and the report says what was done."""
+    alias = settings.search_alias
+    assert await run(settings, "search", rollback=True) == 1
+    output = capsys.readouterr()
+    line = "maeari: there is no index to go back to: the last rebuild kept none"
+    assert (output.out, output.err.splitlines()[-1]) == ("", line)
+    assert await run(settings, "search") == 0
+    assert await run(settings, "search", rollback=True, as_json=True) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (report["rollback"], report["index"], report["kept"]) == (True, f"{alias}-1", f"{alias}-2")
+    assert 0 <= report["held_s"] < 8
+    with pytest.raises(SetupError, match="--rollback has no part in it"):
+        await run(settings, "search", dry_run=True, rollback=True)
+
+
 async def test_a_second_rebuild_is_told_to_wait(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,11 @@
 """An index that is not proved equal is never swapped in, and the report says why."""
 
+import pytest
+
+from backbone.errors import Unavailable
 from backbone.eventlog import NewRecord
+from rebuilder import patience
+from rebuilder import search as rebuilder_search
 from tests.support.histories import Platform, history
 from tests.support.messaging import Talk, records_of
 from tests.support.rebuilding import Meddling, rebuild
@@ -57,6 +62,71 @@ async def test_a_document_that_the_index_refuses_is_named(platform: Platform) ->
     report = await rebuild(platform, search=Meddling(platform.search, refusing=refused))
     assert report.outcome == "refused"
     assert report.problems[0].reason == "the index refused it: too strange"
+
+
+@pytest.mark.parametrize("trouble", ["too many requests (429)", "no shard is there (503)"])
+async def test_an_index_that_takes_nothing_for_long_refuses_the_swap(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Given a server that answers 429 or 503 all the time: how many were not taken, which, and why."""
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
+    made = history(14, messages=30)
+    await platform.tell(made.events)
+    await platform.index_everything()
+    before = await platform.search.current()
+    report = await rebuild(platform, search=Meddling(platform.search, down=trouble))
+    assert (report.outcome, report.exit_code) == ("refused", 1)
+    assert report.counts.problems == len(made.expected)
+    assert report.reason is not None
+    assert f"documents that the index did not take: {len(made.expected)}" in report.reason
+    assert trouble in report.reason
+    assert report.problems[0].reason == f"the index did not take it: {trouble}"
+    assert trouble in "\n".join(report.lines())
+    assert await platform.search.indices() == [before]
+    assert await platform.documents() == made.expected
+
+
+async def test_a_log_that_outgrows_the_swap_refuses_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given more in the last step than may be taken in its time, writes go on, and the alias stays."""
+    monkeypatch.setattr(rebuilder_search, "HELD_MAX_S", 0.0)
+    made = history(15, messages=10)
+    await platform.tell(made.events)
+    await platform.index_everything()
+    before = await platform.search.current()
+
+    async def more() -> None:
+        await platform.tell(made.go_on(5))
+
+    report = await rebuild(platform, search=Meddling(platform.search, in_hold=more))
+    assert (report.outcome, report.counts.problems) == ("refused", 0)
+    assert report.reason is not None
+    assert "could not be moved, tried 3 times: the log grew by more" in report.reason
+    await platform.index_everything()
+    assert await platform.search.indices() == [before]
+    assert await platform.documents() == made.expected
+
+
+async def test_what_a_swap_in_vain_had_put_is_there_at_the_next_attempt(platform: Platform) -> None:
+    """Given a log that fails as the alias is to be moved, the rebuild tries again, and nothing is missing."""
+    made = history(16, messages=10)
+    await platform.tell(made.events)
+    await platform.index_everything()
+    failed = 0
+
+    async def more() -> None:
+        await platform.tell(made.go_on(5))
+
+    async def fail_once() -> None:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise Unavailable("search", "just now")
+
+    report = await rebuild(platform, search=Meddling(platform.search, in_hold=more, before_move=fail_once))
+    assert (report.outcome, failed) == ("swapped", 2)
+    assert await platform.documents() == made.expected
 
 
 async def test_a_dry_run_changes_nothing(platform: Platform) -> None:
