@@ -1,13 +1,15 @@
 """What the search index holds of a message: a pure function of its newest event, or of its state.
 
 Guarantees: an event and the state after it give the same document, so that an index rebuilt from
-either equals the live one; a deleted message keeps neither text nor mentions.
+either equals the live one; a deleted message keeps neither text nor mentions. Texts are in Unicode's
+composed form (NFC): an adapter's analysis need not know that syllables may come as separate letters.
 """
 
 from typing import assert_never
 
 import msgspec
 
+from backbone.search.korean.letters import composed
 from schemas.documents import IndexedDocument, SearchDocument
 from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
 from schemas.messages import DeletedMessage, Message, MessageState
@@ -42,7 +44,7 @@ def _fields(state: MessageState) -> dict[str, object]:
 
 def _document(message: Message, private: bool) -> IndexedDocument:
     document = SearchDocument(
-        content=message.content,
+        content=composed(message.content),
         author=message.author_id,
         channel=message.channel_id,
         created_at=message.created_at,

@@ -56,6 +56,8 @@ class SearchQuery:
     `words` and `phrases` must all occur, `not_words` and `not_phrases` must not; words match other
     forms of theirs too, phrases only as they are written. Of several `authors` or `channels` one is
     enough, `mentions` must all be there. Words of nothing but punctuation find nothing.
+    `begun_word` is the one of `words` that may still be being typed: it matches what begins with it too.
+    Texts are in Unicode's composed form.
     """
 
     words: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ class SearchQuery:
     until_ms: int | None = None
     """`from_ms` is included, `until_ms` is not."""
     sort: Sort = "relevance"
+    begun_word: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

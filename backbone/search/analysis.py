@@ -17,8 +17,10 @@ JOINING = (
     "_:.,;'\u00b7\u0387\u055f\u05f4\u2027\ufe13\ufe55\uff1a\u2018\u2019\u2024\ufe52\uff07\uff0e\u037e\u0589"
     "\u060c\u060d\u066c\u07f8\u2044\ufe10\ufe14\ufe50\ufe54\uff0c\uff1b\u203f\u2040\u2054\ufe33\ufe34\ufe4d\ufe4e\ufe4f\uff3f"
 )
+# What changes the look of an emoji and not its meaning: presentation and skin tone.
+INVISIBLE = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
-_HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uffa0-\uffdc"
+HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uffa0-\uffdc"
 _HAN = (
     "\u2e80-\u2fd5\u3007\u3021-\u3029\u3038-\u303a\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9"
     "\U00020000-\U0003134f"
@@ -27,7 +29,7 @@ _KANA = (
     "\u3031-\u3035\u3041-\u3096\u309b-\u309f\u30a0-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u32d0-\u32fe"
     "\u3300-\u3357\uff66-\uff9f"
 )
-_PAIRED = _HANGUL + _HAN + _KANA
+_PAIRED = HANGUL + _HAN + _KANA
 
 _MARK = (
     "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u06d6-\u06ed\u0900-\u0dff\u0e31-\u0e4e"
@@ -52,11 +54,13 @@ _EMOJI = (
     "[\U0001f1e6-\U0001f1ff]{2}|[0-9#*]\ufe0f?\u20e3"
     f"|[{_PICTURE}{_SKIN}][\ufe0f\u20e3{_SKIN}]*(?:\u200d[{_PICTURE}][\ufe0f\u20e3{_SKIN}]*)*"
 )
-_LETTER = rf"(?![{_PAIRED}{_ODD}])[^\W_]"
+_DIGIT = rf"(?![{_ODD}])\d"
+_LETTER = rf"(?![{_PAIRED}{_ODD}])[^\W\d_]"
 _TOKEN = re.compile(
-    rf"(?P<emoji>{_EMOJI})|(?P<paired>[{_PAIRED}]+)|(?P<word>(?:{_LETTER})(?:{_LETTER}|[{_MARK}])*)"
+    rf"(?P<emoji>{_EMOJI})|(?P<paired>[{_PAIRED}]+)|(?P<word>(?:{_DIGIT})+|(?:{_LETTER})(?:{_LETTER}|[{_MARK}])*)"
 )
 
+_LOOKS = dict.fromkeys(map(ord, INVISIBLE))
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _HALF_WIDTH = re.compile("[\uff66-\uff9f]+")
 TOKEN_MAX_CHARACTERS = 255  # the standard tokenizer cuts there
@@ -116,7 +120,8 @@ def _of_match(match: re.Match[str]) -> list[Token]:
     if match.lastgroup == "paired":
         return _pairs(match.group(), start)
     if match.lastgroup == "emoji":
-        return [Token(match.group(), start, end)]
+        plain = match.group().translate(_LOOKS)
+        return [Token(plain, start, end)] if plain else []
     word = match.group()
     folded = (word if word.isascii() else word.translate(_FULL_WIDTH)).lower()
     return [Token(folded, start, end)] if len(folded) <= TOKEN_MAX_CHARACTERS else _pieces(folded, start)

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 from backbone.search import SearchQuery, Sort
 from backbone.search.analysis import tokens
+from backbone.search.korean.letters import composed
 
 # Typing “ and ” is not a choice: keyboards and word processors put them there.
 _QUOTES = '"“”'
@@ -47,10 +48,17 @@ class BadParameter(ValueError):
 
 
 def parse_query(q: str, timezone: ZoneInfo) -> SearchQuery:
-    """Read `q`; its dates are days in `timezone`. Never fails."""
+    """Read `q`; its dates are days in `timezone`. Never fails.
+
+    A word that nothing follows, not even a blank, may still be being typed.
+    """
     parts = _Parts(timezone, SearchQuery())
-    for item in _ITEM.finditer(_encodable(q)):
-        parts.take(item)
+    text = composed(_encodable(q))
+    last = None
+    for last in _ITEM.finditer(text):
+        parts.take(last)
+    if last is not None and last.end() == len(text) and _is_word(last):
+        parts.begin(last["bare"])
     return parts.query()
 
 
@@ -77,7 +85,7 @@ def with_parameters(
 
 def asks_for_nothing(query: SearchQuery) -> bool:
     """Say whether there is neither a word nor an operator in the query."""
-    return replace(query, sort="relevance") == SearchQuery()
+    return replace(query, sort="relevance", begun_word=None) == SearchQuery()
 
 
 class _Parts:
@@ -123,6 +131,10 @@ class _Parts:
             self._single[field] = moment if known is None else narrower(known, moment)
         return moment is not None
 
+    def begin(self, word: str) -> None:
+        """Say which of the words may still be being typed."""
+        self._single["begun_word"] = word
+
     def sort(self, order: str) -> None:
         """Set the order."""
         self._single["sort"] = order
@@ -150,6 +162,11 @@ def _add_parameter(parts: _Parts, name: str, value: str) -> None:
         parts.sort(value)
     elif not parts.add(_OTHER_NAMES.get(name, name), value):
         raise BadParameter(name, _HAS if name == "has" else "a day such as 2026-01-31")
+
+
+def _is_word(item: re.Match[str]) -> bool:
+    word = item["bare"] if item["operator"] is None and item["negation"] is None else None
+    return word is not None and word[-1].isalnum()
 
 
 def _says_nothing(text: str) -> bool:

@@ -25,8 +25,11 @@ JANUARY_1 = round(datetime(2025, 12, 31, 15, tzinfo=UTC).timestamp() * 1000)
     ("q", "query"),
     [
         ("", SearchQuery()),
-        ("배포 완료  deploy", SearchQuery(words=("배포", "완료", "deploy"))),
-        ('"배포를 완료" now', SearchQuery(words=("now",), phrases=("배포를 완료",))),
+        ("배포 완료  deploy", SearchQuery(words=("배포", "완료", "deploy"), begun_word="deploy")),
+        ("배포 완료  deploy ", SearchQuery(words=("배포", "완료", "deploy"))),
+        ("배포! deploy?", SearchQuery(words=("배포!", "deploy?"))),
+        ("\u1107\u1162\u1111\u1169 ", SearchQuery(words=("배포",))),
+        ('"배포를 완료" now', SearchQuery(words=("now",), phrases=("배포를 완료",), begun_word="now")),
         ("“배포를 완료”", SearchQuery(phrases=("배포를 완료",))),
         ('-draft -"not yet"', SearchQuery(not_words=("draft",), not_phrases=("not yet",))),
         ("from:kim in:general", SearchQuery(authors=("kim",), channels=("general",))),
@@ -42,7 +45,9 @@ JANUARY_1 = round(datetime(2025, 12, 31, 15, tzinfo=UTC).timestamp() * 1000)
         ("before:2026-01-31 before:2026-01-01", SearchQuery(until_ms=JANUARY_1)),
         ("after:2026-01-31 after:2026-01-01", SearchQuery(from_ms=JANUARY_31)),
         ("-before:2026-01-31", SearchQuery(from_ms=JANUARY_31)),
-        ("https://example.com/a:b e-mail", SearchQuery(words=("https://example.com/a:b", "e-mail"))),
+        ("https://example.com/a:b e-mail", SearchQuery(
+            words=("https://example.com/a:b", "e-mail"), begun_word="e-mail"
+        )),
         ('code"two words"', SearchQuery(words=("code",), phrases=("two words",))),
     ],
 )  # fmt: skip
@@ -54,7 +59,7 @@ def test_what_the_language_says(q: str, query: SearchQuery) -> None:
 @pytest.mark.parametrize(
     ("q", "query"),
     [
-        ('"배포를 완료', SearchQuery(words=("배포를", "완료"))),
+        ('"배포를 완료', SearchQuery(words=("배포를", "완료"), begun_word="완료")),
         ('a "b c" "', SearchQuery(words=("a",), phrases=("b c",))),
         ("from:", SearchQuery(words=("from:",))),
         ('from:""', SearchQuery(words=("from:",))),

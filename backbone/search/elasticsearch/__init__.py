@@ -30,7 +30,7 @@ from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood
 from backbone.search.elasticsearch.bulk import WritesBlocked
 from backbone.search.elasticsearch.connection import Connection
 from backbone.search.elasticsearch.indices import VersionedIndices
-from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, HIGHLIGHT, Clause, bool_query
+from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, Clause, bool_query, highlight
 from backbone.search.elasticsearch.swapping import ElasticsearchSwap, Swaps
 from backbone.search.elasticsearch.witness import witness_aggregation, witnessed
 from backbone.search.elasticsearch.writing import BulkWriter
@@ -218,8 +218,7 @@ class ElasticsearchIndex:
         """Search once; `documents_only` leaves out highlights and the count."""
         body: Clause = {"query": clause, "sort": sort, "size": size, "track_total_hits": not documents_only}
         if not documents_only and (words := clause.get("bool", {}).get("must")):
-            # Only the words: otherwise each hit is marked by way of every private channel of the searcher.
-            body["highlight"] = {**HIGHLIGHT, "highlight_query": {"bool": {"must": words}}}
+            body["highlight"] = highlight(words)
         if witness is not None:
             body["aggs"] = witness_aggregation(witness)
         if after is not None:

@@ -3,6 +3,7 @@
 Guarantees: every refusal becomes one line, and one of the errors that the port or its adapter knows.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from schemas.documents import SearchDocument
 
 # What the server says of a query that exceeds its limits, however often it is asked.
 _TOO_MUCH = ("too many nested clauses", "too many clauses", "exceeded the allowed maximum")
+# Where a blank was left out before the words were cut, the server takes it for a part of the word before.
+_BLANK_MARKED = re.compile(r"(\s+)</em>")
 NOTHING = SearchPage(hits=(), total=0, cursor=None)
 
 
@@ -61,7 +64,10 @@ def _hit(hit: Mapping[str, Any]) -> Hit:
         id=hit["_id"],
         score=hit["_score"],
         source=msgspec.convert(hit["_source"], SearchDocument),
-        highlight={field: tuple(fragments) for field, fragments in hit.get("highlight", {}).items()},
+        highlight={
+            field: tuple(_BLANK_MARKED.sub(r"</em>\1", fragment) for fragment in fragments)
+            for field, fragments in hit.get("highlight", {}).items()
+        },
     )
 
 

@@ -13,7 +13,7 @@ import structlog
 from backbone.errors import Unavailable
 from backbone.search import DEPENDENCY
 from backbone.search.elasticsearch.answers import Absent, AlreadyThere, NotUnderstood
-from backbone.search.elasticsearch.mapping import index_body
+from backbone.search.elasticsearch.mapping import COMPONENTS, Component, components_tried, index_body
 
 Ask = Callable[[str, str, Any], Awaitable[Any]]
 """Sends method, path and body; returns the decoded answer or raises the errors of the answers."""
@@ -78,15 +78,22 @@ class VersionedIndices:
         await self._ask("DELETE", f"/{index}?ignore_unavailable=true", None)
 
     async def _create(self, name: str, aliases: dict[str, Any]) -> None:
-        try:
-            await self._ask("PUT", f"/{name}", {"aliases": aliases, **index_body()})
-        except NotUnderstood as error:
-            if "pattern_replace" not in error.detail:
-                raise
-            # Without that filter the server takes `API를` for one word, and `API` does not find it.
-            log.warning("search_no_pattern_replace", index=name)
-            body = index_body(between_scripts=False)
-            await self._ask("PUT", f"/{name}", {"aliases": aliases, **body})
+        components = await self._components()
+        if lacking := [each for each in COMPONENTS if each not in components]:
+            # What that means is in the documentation: `korean` morphemes without nori, for one.
+            log.warning("search_server_lacks", index=name, components=lacking)
+        await self._ask("PUT", f"/{name}", {"aliases": aliases, **index_body(components)})
+
+    async def _components(self) -> list[Component]:
+        """Ask the server what it can analyse with: plugins differ, and so do builds."""
+        found: list[Component] = []
+        for component, analysis in components_tried().items():
+            try:
+                await self._ask("POST", "/_analyze", {**analysis, "text": "메아리 echo"})
+            except NotUnderstood:
+                continue
+            found.append(component)
+        return found
 
     async def with_aliases(self) -> dict[str, set[str]]:
         """Return what has a name after the alias, with all its aliases, as they are at one moment."""

@@ -4,26 +4,39 @@ Guarantees: rights and `deleted: false` are filters of every query; the text of 
 a value, never syntax.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backbone.search import Rights, SearchQuery
-from backbone.search.analysis import Token, is_open, tokens
+from backbone.search.analysis import is_open, tokens
+from backbone.search.elasticsearch.mapping import BEGUN_CHARACTERS_MAX
+from backbone.search.readings import (
+    Form,
+    Part,
+    Reading,
+    reading_of_phrase,
+    readings_of_word,
+    readings_of_words,
+)
 
 Clause = dict[str, Any]
 
-_WORD_FIELDS = ["content^1.5", "content.english"]
-_PHRASE_FIELDS = ["content"]
+FIELD_OF: dict[Form, str] = {
+    "exact": "content",
+    "stemmed": "content.english",
+    "joined": "content.joined",
+    "heads": "content.heads",
+    "initials": "content.initials",
+    "korean": "content.korean",
+}
+BEGUN_FIELD = "content.begun"
+# How much the lesser readings of a word add to the best one's score.
+_TIE_BREAKER = 0.1
 # The server counts each term that an open phrase stands for as a clause, and allows some thousands a query.
 _OPEN_EXPANSIONS = 1_000
 # How many values the server takes in one clause (index.max_terms_count).
 _TERMS_MAX = 65_536
 
-HIGHLIGHT: Clause = {
-    "fields": {"content": {"matched_fields": ["content", "content.english"]}},
-    "pre_tags": ["<em>"],
-    "post_tags": ["</em>"],
-}
 BY_RELEVANCE: list[Clause] = [{"_score": "desc"}, {"created_at": "desc"}]
 BY_TIME: dict[str, list[Clause]] = {
     # (channel, sequence) is one message: ties cannot remain.
@@ -34,34 +47,76 @@ BY_TIME: dict[str, list[Clause]] = {
 
 def bool_query(query: SearchQuery, rights: Rights) -> Clause | None:
     """Return the query, or None when its words hold nothing that can be found."""
-    texts = (*query.words, *query.phrases, *query.not_words, *query.not_phrases)
-    open_phrases = sum(is_open(found) and len(found) > 1 for found in map(tokens, texts))
-    expansions = max(1, _OPEN_EXPANSIONS // max(1, open_phrases))
-    must = _all(query.words, _WORD_FIELDS, expansions) + _all(query.phrases, _PHRASE_FIELDS, expansions)
-    if (query.words or query.phrases) and not must:
+    wanted = [*readings_of_words(query), *_phrases(query.phrases)]
+    if (query.words or query.phrases) and not wanted:
         return None
-    must_not = _all(query.not_words, _WORD_FIELDS, expansions)
-    must_not += _all(query.not_phrases, _PHRASE_FIELDS, expansions)
+    unwanted = [*filter(None, map(readings_of_word, query.not_words)), *_phrases(query.not_phrases)]
+    expansions = max(1, _OPEN_EXPANSIONS // max(1, sum(map(_open_phrases, (*wanted, *unwanted)))))
     return {
         "bool": {
-            "must": must,
+            "must": [_any_reading(readings, expansions) for readings in wanted],
             "filter": [*_visible(rights), *_included(query)],
-            "must_not": must_not + _excluded(query),
+            "must_not": [_any_reading(readings, expansions) for readings in unwanted] + _excluded(query),
         }
     }
 
 
-def _all(texts: Sequence[str], fields: list[str], expansions: int) -> list[Clause]:
-    return [_side_by_side(text, found, fields, expansions) for text in texts if (found := tokens(text))]
+def highlight(words: Sequence[Clause]) -> Clause:
+    """Return what marks these words in the hits, in every form that they look for: others only cost time."""
+    return {
+        "fields": {"content": {"matched_fields": sorted({"content", *_fields_in(words)})}},
+        # Only the words: otherwise each hit is marked by way of every private channel of the searcher.
+        "highlight_query": {"bool": {"must": words}},
+        "pre_tags": ["<em>"],
+        "post_tags": ["</em>"],
+    }
 
 
-def _side_by_side(text: str, found: list[Token], fields: list[str], expansions: int) -> Clause:
+def _fields_in(clause: object) -> Iterator[str]:
+    """Yield the fields of the content: they are keys, and what users write never is."""
+    if isinstance(clause, dict):
+        for key, value in clause.items():
+            if key == "content" or key.startswith("content."):
+                yield key
+            yield from _fields_in(value)
+    elif isinstance(clause, list):
+        for each in clause:
+            yield from _fields_in(each)
+
+
+def _phrases(phrases: Sequence[str]) -> list[tuple[Reading, ...]]:
+    return [(reading,) for phrase in phrases if (reading := reading_of_phrase(phrase)) is not None]
+
+
+def _open_phrases(readings: Sequence[Reading]) -> int:
+    return sum(part.open and len(tokens(part.text)) > 1 for reading in readings for part in reading.parts)
+
+
+def _any_reading(readings: Sequence[Reading], expansions: int) -> Clause:
+    clauses = [_whole(reading, expansions) for reading in readings]
+    return clauses[0] if len(clauses) == 1 else {"dis_max": {"queries": clauses, "tie_breaker": _TIE_BREAKER}}
+
+
+def _whole(reading: Reading, expansions: int) -> Clause:
+    if len(reading.parts) == 1:
+        return _part(reading.parts[0], expansions, reading.weight)
+    parts = [_part(part, expansions, 1.0) for part in reading.parts]
+    return {"bool": {"must": parts, "boost": reading.weight}}
+
+
+def _part(part: Part, expansions: int, boost: float) -> Clause:
     """One word is a phrase too: `asyncio.gather` is two terms side by side, `완료했습니다` five."""
-    if not is_open(found):
-        return {"multi_match": {"query": text, "type": "phrase", "fields": fields}}
-    if len(found) == 1:
-        return {"prefix": {"content": {"value": found[0].term}}}
-    return {"match_phrase_prefix": {"content": {"query": text, "max_expansions": expansions}}}
+    field = FIELD_OF[part.form]
+    if not part.open:
+        return {"match_phrase": {field: {"query": part.text, "boost": boost}}}
+    found = tokens(part.text)
+    if len(found) > 1:
+        phrase = {"query": part.text, "max_expansions": expansions, "boost": boost}
+        return {"match_phrase_prefix": {field: phrase}}
+    (token,) = found
+    if is_open(found) or len(token.term) > BEGUN_CHARACTERS_MAX:
+        return {"prefix": {field: {"value": token.term, "boost": boost}}}
+    return {"term": {BEGUN_FIELD: {"value": token.term, "boost": boost}}}
 
 
 def _visible(rights: Rights) -> list[Clause]:

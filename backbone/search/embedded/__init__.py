@@ -18,8 +18,9 @@ import msgspec
 
 from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery, Witness
 from backbone.search.admission import admitted
-from backbone.search.analysis import tokens
 from backbone.search.cursors import AfterHit, seal, unseal
+from backbone.search.embedded.forms import Terms, terms_of
+from backbone.search.embedded.layout import outdated, renew_words
 from backbone.search.embedded.pages import (
     AfterPlace,
     Asked,
@@ -32,8 +33,14 @@ from backbone.search.embedded.pages import (
 )
 from backbone.search.embedded.query import match_expression
 from backbone.search.embedded.searchers import Searchers
-from backbone.search.embedded.stemming import stems
-from backbone.search.embedded.store import SearchFile, drop_index, make_index, name_of, number_of
+from backbone.search.embedded.store import (
+    SearchFile,
+    add_words,
+    drop_index,
+    make_index,
+    name_of,
+    number_of,
+)
 from backbone.search.embedded.swapping import EmbeddedSwap, point, pointed_at, previous_of, swapping
 from backbone.search.embedded.witness import last_change, next_change
 from schemas.clock import parse_ms
@@ -63,8 +70,7 @@ class _Row(NamedTuple):
     """A document as the tables hold it."""
 
     columns: tuple[Any, ...]
-    exact: str
-    stemmed: str
+    terms: Terms | None
 
 
 class EmbeddedSearchIndex:
@@ -86,8 +92,11 @@ class EmbeddedSearchIndex:
         def ensure(connection: sqlite3.Connection) -> None:
             if self._current(connection) is None:
                 point(connection, self._alias, make_index(connection, self._alias))
+            for number in outdated(connection):
+                renew_words(connection, number)
 
-        if await self.current() is None:
+        earlier = await self._read(outdated)
+        if earlier or await self.current() is None:
             await self._write(ensure)
 
     async def exists(self) -> bool:
@@ -259,7 +268,7 @@ def _rows(documents: Sequence[IndexedDocument]) -> tuple[list[_Row], list[ItemFa
 
 def _row(message_id: str, document: SearchDocument) -> _Row:
     """Analyse a document. Raises ValueError when a moment is none, or a text none."""
-    found = [] if document.deleted else tokens(document.content)
+    terms = None if document.deleted else terms_of(document.content)
     created_at_ms, _ = (
         None if moment is None else parse_ms(moment) for moment in (document.created_at, document.updated_at)
     )
@@ -276,7 +285,7 @@ def _row(message_id: str, document: SearchDocument) -> _Row:
         document.deleted,
         _encoder.encode(document),
     )
-    return _Row(columns, " ".join(token.term for token in found), " ".join(stems(found)))
+    return _Row(columns, terms if terms is not None and terms.exact else None)
 
 
 def _store_all(connection: sqlite3.Connection, rows: Sequence[_Row], number: int) -> None:
@@ -289,8 +298,5 @@ def _store(connection: sqlite3.Connection, number: int, row: _Row, change: int) 
     stored = connection.execute(_STORE.format(number=number), (*row.columns, change)).fetchall()
     for (document,) in stored:
         connection.execute(f"DELETE FROM words_{number} WHERE rowid = ?", (document,))
-        if row.exact:
-            connection.execute(
-                f"INSERT INTO words_{number} (rowid, exact, stemmed) VALUES (?, ?, ?)",
-                (document, row.exact, row.stemmed),
-            )
+        if row.terms is not None:
+            add_words(connection, number, document, row.terms)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from backbone.search import SearchQuery
-from backbone.search.analysis import Places, is_open, tokens
-from backbone.search.embedded.stemming import stems
+from backbone.search.embedded.forms import COLUMNS, FormPlaces, Terms, terms_sought
+from backbone.search.readings import Form, Part, reading_of_phrase, readings_of_words
 
 # What Elasticsearch takes where a request says nothing.
 FRAGMENTS_MAX = 5
@@ -25,36 +25,30 @@ class Needle(NamedTuple):
 
     terms: str
     length: int
-    stemmed: bool
-
-
-class Terms(NamedTuple):
-    """All terms of a text in order, parted by blanks, as the search file holds them."""
-
-    exact: str
-    stemmed: str
+    form: Form
 
 
 def needles(query: SearchQuery) -> list[Needle]:
-    """Return what the query looks for: words by their stems, phrases as they are written."""
-    words = (_needle(word, stemmed=True) for word in query.words)
-    phrases = (_needle(phrase, stemmed=False) for phrase in query.phrases)
-    return [needle for needle in (*words, *phrases) if needle.length]
+    """Return what the query looks for: each way to read its words, and its phrases."""
+    phrases = filter(None, map(reading_of_phrase, query.phrases))
+    readings = (*(each for found in readings_of_words(query) for each in found), *phrases)
+    parts = (part for reading in readings for part in reading.parts if part.form in COLUMNS)
+    return list(dict.fromkeys(map(_needle, parts)))
 
 
 def highlighted(text: str, terms: Terms, sought: Sequence[Needle]) -> tuple[str, ...]:
     """Return the fragments of the text that hold the needles, marked with <em>; `terms` are its terms."""
-    exact, stemmed = (f" {column} " for column in terms)
+    columns = {form: f" {column} " for form, column in zip(COLUMNS, terms, strict=True)}
+    places = FormPlaces(text)
     # Each of these looks for its next place only when it is asked for one: late places cost nothing.
-    found = heapq.merge(*(_occurrences(needle, stemmed if needle.stemmed else exact) for needle in sought))
-    return tuple(_marked(text, marks) for marks in _fragments(_spans(found, Places(text))))
+    found = heapq.merge(*(_spans(needle, columns[needle.form], places) for needle in sought))
+    return tuple(_marked(text, marks) for marks in _fragments(found))
 
 
-def _needle(text: str, *, stemmed: bool) -> Needle:
-    found = tokens(text)
-    terms = stems(found) if stemmed else [token.term for token in found]
-    closing = "" if is_open(found) else " "
-    return Needle(f" {' '.join(terms)}{closing}", len(terms), stemmed)
+def _needle(part: Part) -> Needle:
+    terms = terms_sought(part)
+    closing = "" if part.open else " "
+    return Needle(f" {' '.join(terms)}{closing}", len(terms), part.form)
 
 
 def _occurrences(needle: Needle, terms: str) -> Iterator[tuple[int, int]]:
@@ -68,9 +62,9 @@ def _occurrences(needle: Needle, terms: str) -> Iterator[tuple[int, int]]:
         at = terms.find(needle.terms, at + 1)
 
 
-def _spans(found: Iterable[tuple[int, int]], places: Places) -> Iterator[Span]:
-    for first, last in found:
-        begin, end = places.span(first), places.span(last)
+def _spans(needle: Needle, terms: str, places: FormPlaces) -> Iterator[Span]:
+    for first, last in _occurrences(needle, terms):
+        begin, end = places.span(needle.form, first), places.span(needle.form, last)
         if begin is None or end is None:
             return
         yield begin[0], end[1]

@@ -14,7 +14,8 @@ import msgspec
 
 from backbone.search import CursorExpired, Hit, Rights, SearchPage, SearchQuery, Witness
 from backbone.search.cursors import AfterHit, Number, seal
-from backbone.search.embedded.highlighting import Needle, Terms, highlighted, needles
+from backbone.search.embedded.forms import COLUMNS, WEIGHTS, Terms
+from backbone.search.embedded.highlighting import Needle, highlighted, needles
 from backbone.search.embedded.query import (
     ORDER,
     Condition,
@@ -85,7 +86,7 @@ class Asked:
         source = _decoder.decode(encoded)
         fragments: tuple[str, ...] = ()
         if sought:
-            sql = f"SELECT exact, stemmed FROM words_{self.number} WHERE rowid = ?"
+            sql = f"SELECT {', '.join(COLUMNS)} FROM words_{self.number} WHERE rowid = ?"
             terms = self.connection.execute(sql, (document,)).fetchone()
             fragments = highlighted(source.content, Terms(*terms), sought) if terms else ()
         highlight = {"content": fragments} if fragments else {}
@@ -194,10 +195,11 @@ def _ranked(asked: Asked) -> Condition:
         hits = f"SELECT d.document, 0.0 AS score FROM documents_{asked.number} d"
         parameters = matching.parameters
     else:
+        score = f"-bm25({words}, {', '.join(map(str, WEIGHTS))})"
         # FTS5 ranks the best lowest; the outside knows scores that grow.
         hits = (
             f"SELECT d.document, r.score FROM documents_{asked.number} d JOIN"
-            f" (SELECT rowid AS document, -bm25({words}) AS score FROM {words} WHERE {words} MATCH ?) r"
+            f" (SELECT rowid AS document, {score} AS score FROM {words} WHERE {words} MATCH ?) r"
             " USING (document)"
         )
         parameters = (expression, *matching.parameters)

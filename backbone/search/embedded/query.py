@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbone.search import Rights, SearchQuery
-from backbone.search.analysis import is_open, tokens
 from backbone.search.cursors import AfterHit
-from backbone.search.embedded.stemming import stems
+from backbone.search.embedded.forms import COLUMNS, terms_sought
+from backbone.search.readings import Part, Reading, reading_of_phrase, readings_of_word, readings_of_words
 
 
 class Condition(NamedTuple):
@@ -40,16 +40,14 @@ _ALL_MENTIONED = (
 
 def match_expression(query: SearchQuery) -> str | None:
     """Return the FTS5 expression for what must occur, None where nothing must."""
-    parts = [part for word in query.words if (part := _word(word))]
-    parts += [part for phrase in query.phrases if (part := _phrase(phrase))]
-    return " AND ".join(parts) or None
+    parts = [_any_reading(readings) for readings in readings_of_words(query)]
+    return " AND ".join([*parts, *_phrases(query.phrases)]) or None
 
 
 def excluded_expression(query: SearchQuery) -> str | None:
     """Return the FTS5 expression for what must not occur, None where there is no such thing."""
-    parts = [part for word in query.not_words if (part := _word(word))]
-    parts += [part for phrase in query.not_phrases if (part := _phrase(phrase))]
-    return " OR ".join(parts) or None
+    parts = [_any_reading(readings) for word in query.not_words if (readings := readings_of_word(word))]
+    return " OR ".join([*parts, *_phrases(query.not_phrases)]) or None
 
 
 def visible(rights: Rights) -> Condition:
@@ -93,29 +91,25 @@ def conjunction(conditions: Sequence[Condition]) -> Condition:
     return Condition(" AND ".join(condition.sql for condition in conditions), parameters)
 
 
-def _word(word: str) -> str:
-    """A word matches by its stems; where the very form occurs as well the rank is better."""
-    found = tokens(word)
-    if not found:
-        return ""
-    any_form = _side_by_side(stems(found)) + _star(word)
-    this_form = _side_by_side([token.term for token in found]) + _star(word)
-    return f"(stemmed : {any_form} OR exact : {this_form})"
+def _phrases(phrases: Sequence[str]) -> list[str]:
+    return [_whole(reading) for phrase in phrases if (reading := reading_of_phrase(phrase)) is not None]
 
 
-def _phrase(phrase: str) -> str:
-    found = tokens(phrase)
-    if not found:
-        return ""
-    return f"exact : {_side_by_side([token.term for token in found])}{_star(phrase)}"
+def _any_reading(readings: Sequence[Reading]) -> str:
+    return f"({' OR '.join(_whole(reading) for reading in readings if _is_kept(reading))})"
 
 
-def _side_by_side(terms: Sequence[str]) -> str:
-    return f'"{" ".join(terms)}"'
+def _is_kept(reading: Reading) -> bool:
+    return all(part.form in COLUMNS for part in reading.parts)
 
 
-def _star(text: str) -> str:
-    return " *" if is_open(tokens(text)) else ""
+def _whole(reading: Reading) -> str:
+    return f"({' AND '.join(map(_part, reading.parts))})"
+
+
+def _part(part: Part) -> str:
+    """Terms side by side; a star lets the last one go on."""
+    return f'{part.form} : "{" ".join(terms_sought(part))}"{" *" if part.open else ""}'
 
 
 def _unless_empty(sql: str, values: tuple[str, ...]) -> list[Condition]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from backbone.errors import SetupError, Unavailable
 from backbone.search import DEPENDENCY, QueryRefused
+from backbone.search.embedded.forms import COLUMNS, Terms
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -36,8 +37,8 @@ _INDEX = (
         deleted INTEGER NOT NULL, source BLOB NOT NULL, change INTEGER NOT NULL DEFAULT 0)""",
     """CREATE INDEX documents_{number}_by_time
         ON documents_{number} (created_at_ms, channel, sequence) WHERE deleted = 0""",
-    "CREATE VIRTUAL TABLE words_{number} USING fts5(exact, stemmed, tokenize = 'ascii')",
 )
+WORDS = f"CREATE VIRTUAL TABLE words_{{number}} USING fts5({', '.join(COLUMNS)}, tokenize = 'ascii')"
 
 _NOT_USABLE = {
     sqlite3.SQLITE_PERM: "cannot be written",
@@ -188,10 +189,18 @@ def make_index(connection: sqlite3.Connection, alias: str) -> int:
         " SELECT ?1, coalesce(max(version), 0) + 1 FROM indices WHERE alias = ?1",
         (alias,),
     ).lastrowid
-    for statement in _INDEX:
+    for statement in (*_INDEX, WORDS):
         connection.execute(statement.format(number=made))
     assert made is not None
     return made
+
+
+def add_words(connection: sqlite3.Connection, number: int, document: int, terms: Terms) -> None:
+    """Add the words of a document of which there are none."""
+    values = ", ".join("?" * (1 + len(COLUMNS)))
+    connection.execute(
+        f"INSERT INTO words_{number} (rowid, {', '.join(COLUMNS)}) VALUES ({values})", (document, *terms)
+    )
 
 
 def drop_index(connection: sqlite3.Connection, number: int) -> None:

@@ -28,7 +28,9 @@ import org.apache.lucene.analysis.ko.POS;
 import org.apache.lucene.analysis.ko.dict.UserDictionary;
 import org.apache.lucene.analysis.miscellaneous.ASCIIFoldingFilter;
 import org.apache.lucene.analysis.ngram.EdgeNGramTokenFilter;
+import org.apache.lucene.analysis.ngram.NGramTokenizer;
 import org.apache.lucene.analysis.pattern.PatternReplaceCharFilter;
+import org.apache.lucene.analysis.snowball.SnowballFilter;
 import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.env.Environment;
 import org.elasticsearch.index.analysis.CharFilterFactory;
@@ -38,6 +40,7 @@ import org.elasticsearch.index.analysis.TokenFilterFactory;
 import org.elasticsearch.index.analysis.TokenizerFactory;
 import org.elasticsearch.indices.analysis.AnalysisModule.AnalysisProvider;
 import org.elasticsearch.plugins.AnalysisPlugin;
+import org.tartarus.snowball.ext.EnglishStemmer;
 
 /** Lucene's own filters under the names and settings that Elasticsearch documents for them. */
 final class Analysis {
@@ -62,6 +65,7 @@ final class Analysis {
 
     static Map<String, AnalysisProvider<TokenizerFactory>> tokenizers() {
         return Map.of(
+            "ngram", (index, environment, name, settings) -> nGram(name, settings),
             "nori_tokenizer", (index, environment, name, settings) -> nori(name, settings, environment),
             "whitespace", (index, environment, name, settings) -> {
                 int longest = settings.getAsInt("max_token_length", WhitespaceTokenizer.DEFAULT_MAX_WORD_LEN);
@@ -103,6 +107,7 @@ final class Analysis {
         String language = settings.get("language", settings.get("name", "english"));
         return switch (language.toLowerCase(Locale.ROOT)) {
             case "english", "porter" -> PorterStemFilter::new;
+            case "porter2" -> tokens -> new SnowballFilter(tokens, new EnglishStemmer());
             case "light_english", "kstem" -> KStemFilter::new;
             case "possessive_english" -> EnglishPossessiveFilter::new;
             default -> throw new IllegalArgumentException("the stand-in has no stemmer for [" + language + "]");
@@ -125,6 +130,21 @@ final class Analysis {
         Set<POS.Tag> stopped = EnumSet.noneOf(POS.Tag.class);
         tags.forEach(tag -> stopped.add(POS.resolveTag(tag)));
         return tokens -> new KoreanPartOfSpeechStopFilter(tokens, stopped);
+    }
+
+    private static TokenizerFactory nGram(String name, Settings settings) {
+        int shortest = settings.getAsInt("min_gram", 1);
+        int longest = settings.getAsInt("max_gram", 2);
+        List<String> kinds = settings.getAsList("token_chars");
+        require(Set.of("letter", "digit").containsAll(kinds), "the stand-in knows [letter] and [digit] only");
+        return TokenizerFactory.newFactory(name, () -> new NGramTokenizer(shortest, longest) {
+            @Override
+            protected boolean isTokenChar(int character) {
+                return kinds.isEmpty()
+                    || (kinds.contains("letter") && Character.isLetter(character))
+                    || (kinds.contains("digit") && Character.isDigit(character));
+            }
+        });
     }
 
     private static TokenizerFactory nori(String name, Settings settings, Environment environment) throws IOException {

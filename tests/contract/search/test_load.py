@@ -25,9 +25,9 @@ async def test_many_words_in_long_texts_are_found_in_time(search: SearchIndex) -
     """Given the longest messages and a hundred syllables that are everywhere in them, all hits come."""
     chance = random.Random(14)
     syllables = [chr(0xAC00 + number) for number in range(2_000)]
-    content = "".join(chance.choices(syllables, k=40_000))
+    content = " ".join("".join(chance.choices(syllables, k=4)) for _ in range(8_000))
     await stored(search, *(document(number, content) for number in range(10)))
-    words = tuple(dict.fromkeys(content[:100]))
+    words = tuple(dict.fromkeys(word[0] for word in content.split()[:100]))
     page = await search.search(SearchQuery(words=words), NOBODY, 10)
     assert len(page.hits) == 10
     for hit in page.hits:

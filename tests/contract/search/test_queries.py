@@ -36,7 +36,7 @@ TEXTS = {
 
 FOUND: list[tuple[SearchQuery, set[int]]] = [
     (SearchQuery(words=("배포",)), {1, 2, 12}),
-    (SearchQuery(words=("배포를",)), {1}),
+    (SearchQuery(words=("배포를",)), {1, 2, 12}),
     (SearchQuery(words=("완료",)), {1, 12}),
     (SearchQuery(words=("완료", "배포")), {1, 12}),
     (SearchQuery(words=("한국어",)), {10}),
