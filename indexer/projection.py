@@ -6,10 +6,10 @@ composed form (NFC): an adapter's analysis need not know that syllables may come
 """
 
 from typing import assert_never
+from unicodedata import normalize
 
 import msgspec
 
-from backbone.search.korean.letters import composed
 from schemas.documents import IndexedDocument, SearchDocument
 from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
 from schemas.messages import DeletedMessage, Message, MessageState
@@ -44,7 +44,7 @@ def _fields(state: MessageState) -> dict[str, object]:
 
 def _document(message: Message, private: bool) -> IndexedDocument:
     document = SearchDocument(
-        content=composed(message.content),
+        content=normalize("NFC", message.content),
         author=message.author_id,
         channel=message.channel_id,
         created_at=message.created_at,

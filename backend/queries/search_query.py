@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Any, get_args
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 from backbone.search import SearchQuery, Sort
 from backbone.search.analysis import tokens
-from backbone.search.korean.letters import composed
 
 # Typing “ and ” is not a choice: keyboards and word processors put them there.
 _QUOTES = '"“”'
@@ -53,7 +53,7 @@ def parse_query(q: str, timezone: ZoneInfo) -> SearchQuery:
     A word that nothing follows, not even a blank, may still be being typed.
     """
     parts = _Parts(timezone, SearchQuery())
-    text = composed(_encodable(q))
+    text = normalize("NFC", _encodable(q))
     last = None
     for last in _ITEM.finditer(text):
         parts.take(last)

@@ -7,10 +7,10 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 from backbone.search import IndexedDocument, SearchIndex
-from backbone.search.korean.letters import composed
 from backend.queries.search_query import parse_query, with_parameters
 from schemas.clock import format_ms
 from schemas.documents import SearchDocument
@@ -81,7 +81,7 @@ def _documents() -> Iterator[IndexedDocument]:
         noon = datetime.fromisoformat(f"{line.get('day', _ANY_DAY)}T12:00").replace(tzinfo=_SEOUL)
         created_at = format_ms(round(noon.timestamp() * 1000) + number)
         document = SearchDocument(
-            content=composed(line["content"]),
+            content=normalize("NFC", line["content"]),
             author=line["author"],
             channel=line["channel"],
             created_at=created_at,

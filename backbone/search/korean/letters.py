@@ -1,7 +1,6 @@
 """Hangul by its letters: initial and final consonants, and syllables that are only half typed; pure."""
 
 import re
-import unicodedata
 
 SYLLABLES = "가-힣"
 # What parts words: the same few in every adapter's regular expressions.
@@ -23,11 +22,6 @@ _LETTERS |= {ord(cluster): letters for cluster, letters in _CLUSTERS.items()}
 _INITIALS_ONLY = re.compile(rf"[{INITIALS}]{{2,}}")
 _SYLLABLES_ONLY = re.compile(f"[{SYLLABLES}]+")
 _HALF_TYPED = re.compile(rf"(?P<done>[{SYLLABLES}]+)(?P<begun>[{INITIALS}])")
-
-
-def composed(text: str) -> str:
-    """Return the text in Unicode's composed form (NFC): syllables that came as separate letters are whole."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def syllables_beginning(letter: str) -> str:
