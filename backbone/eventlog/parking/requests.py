@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from backbone.eventlog import EventLog, Record
-from backbone.eventlog.applying import Overdue
+from backbone.eventlog.applying import APPLIED_WITHIN_S, Overdue
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.contents import load
 from backbone.eventlog.parking.ledger import require_offsets
@@ -34,6 +34,8 @@ from schemas.dead_letters import Outcome
 AT_ONCE = 1_000
 # Batches are not kept waiting longer than this takes, and one bit of a request.
 _ATTEND_S = 1.0
+# Twice as many letters as were applied in this time are applied in time.
+_QUICK_S = APPLIED_WITHIN_S / 4
 
 Apply = Callable[[Sequence[Record], bool], Awaitable[Mapping[Source, str]]]
 """Applies records, which stand alone or not; returns those refused for good, with the reason.
@@ -148,6 +150,7 @@ class Clerk:
         letters = queued if in_queue else alone
         applied: Sequence[Source] = ()
         refused = _out_of_order(pending, queued) if in_queue else {}
+        began_s = asyncio.get_running_loop().time()
         if letters and not refused:
             chunk = dict(islice(letters.items(), progress.at_once))
             applied, refused = await self._apply_after_all(pending, chunk, alone=not in_queue)
@@ -155,8 +158,13 @@ class Clerk:
         untried = 0 if in_queue and refused else len(letters) - tried
         if in_queue:
             untried += len(alone)
+        quick = asyncio.get_running_loop().time() - began_s < _QUICK_S
         progress = replace(
-            progress, replayed=progress.replayed + len(applied), refused={**progress.refused, **refused}
+            progress,
+            # What took too long is tried in smaller bits; that may have been the dependency's trouble.
+            at_once=min(AT_ONCE, 2 * progress.at_once) if quick else progress.at_once,
+            replayed=progress.replayed + len(applied),
+            refused={**progress.refused, **refused},
         )
         return tried + await self._settle(pending, applied, progress, last=not untried)
 

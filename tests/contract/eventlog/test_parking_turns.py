@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -16,7 +17,8 @@ from tests.contract.eventlog.test_parking import BESIDE, FREE, STUCK, send
 from tests.contract.eventlog.test_parking_requests import letter_of_nothing, stopped
 from tests.support.consuming import Effects, Texts
 from tests.support.eventlog import LogSite, append
-from tests.support.parking import TOPICS, Member, ask, letters, member, outcome
+from tests.support.parking import GROUP, TOPICS, Member, ask, letters, member, outcome
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -117,6 +119,40 @@ async def test_a_defect_slows_no_other_replay(log: EventLog, monkeypatch: pytest
         assert one.health.readiness().status == "degraded"
 
 
+async def test_the_probes_tell_of_a_replay_that_fails_until_it_is_done(log: EventLog) -> None:
+    """However many batches go through while it waits."""
+    async with member(log) as one:
+        one.effects.refuse("bad")
+        await send(log, STUCK, "bad")
+        await one.until(lambda: one.loop.parked == 1)
+        one.effects.then = defective
+        await ask(log, "replay", STUCK)
+        stop = asyncio.Event()
+        running = asyncio.create_task(one.loop.run(stop))
+
+        async def told() -> bool:
+            return one.health.readiness().dependencies.get(GROUP) == "stands still: ValueError"
+
+        await until(told)
+        for text in ("1", "2", "3", "4"):
+            await send(log, FREE, text)
+            await until(partial(applied, one, text))
+            assert await told()
+        one.effects.then = None
+        await until(partial(sound, one), within_s=20)
+        assert one.loop.parked == 0
+        stop.set()
+        await running
+
+
+async def applied(one: Member, text: str) -> bool:
+    return text in one.effects.applied
+
+
+async def sound(one: Member) -> bool:
+    return one.health.readiness().status == "ok"
+
+
 async def test_a_dependency_that_is_down_is_asked_once_for_all(log: EventLog) -> None:
     """Of many replays one finds out, after each pause; drops go on, and all is done when it is back."""
     keys = [f"key {number}" for number in range(8)]
@@ -162,20 +198,22 @@ async def test_letters_alone_do_not_wait_for_one_another(log: EventLog) -> None:
 async def test_a_replay_that_takes_too_long_is_done_in_smaller_bits(
     log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half as many letters are tried after each time-out, until so many are applied in time."""
+    """Half as many letters are tried after each time-out, and twice as many after each bit that was quick."""
     monkeypatch.setattr(applying_module, "APPLIED_WITHIN_S", 0.2)
-    texts = [str(number) for number in range(50)]
-
-    async def slow(batch: Texts) -> Sequence[Refusal]:
-        if len(batch) > 10:
-            await asyncio.Event().wait()
-        return []
+    texts = [str(number) for number in range(100)]
 
     async with member(log) as one:
         await stopped(one, log, *texts)
+        bits = one.effects.batches
+
+        async def slow(_batch: Texts) -> Sequence[Refusal]:
+            if len(bits) <= 3:
+                await asyncio.Event().wait()
+            return []
+
         one.effects.then = slow
-        one.effects.batches.clear()
+        bits.clear()
         (told,) = await done(one, log, await ask(log, "replay", STUCK))
-        assert told["replayed"] == 51
+        assert told["replayed"] == 101
         assert one.effects.applied == ["no", *texts]
-        assert [len(each) for each in one.effects.batches] == [51, 25, 12, *[6] * 8, 3]
+        assert [len(each) for each in bits] == [101, 50, 25, 12, 24, 48, 17]
