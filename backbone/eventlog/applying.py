@@ -13,7 +13,6 @@ from typing import Generic, NamedTuple, TypeVar
 from backbone.errors import Poison, Unavailable
 from backbone.eventlog import Record
 from backbone.eventlog.events import ordering_key
-from backbone.eventlog.metrics import passed_over
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.letters import BEHIND, Parked, Source
 from schemas.topics import Topic
@@ -66,9 +65,9 @@ class Applier(Generic[E]):
         batch = _Batch[E]()
         blank = self._parking.blank
         for index, record in enumerate(records):
-            if record.value is None:
-                passed_over.labels(self._parking.group, record.topic).inc()
-            elif (blank and not batch.stopped) or not self._must_wait(batch, index, record):
+            if record.value is not None and (
+                (blank and not batch.stopped) or not self._must_wait(batch, index, record)
+            ):
                 self._take(batch, index, record)
         if batch.taken:
             refusals = await self._handled(list(batch.taken.values()))

@@ -1,7 +1,7 @@
 """How many records are applied at once: by their number, their size, and the age of the first one."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,28 +65,29 @@ async def collect(consumer: Consumer, limits: BatchLimits) -> list[Record]:
 
 
 def lots(
-    records: Sequence[Record], troubled: Collection[TopicPartition], limits: BatchLimits
+    records: Sequence[Record], apart: Mapping[TopicPartition, int], limits: BatchLimits
 ) -> Iterator[list[list[Record]]]:
     """Divide records into lots that fail each for itself, and these into batches of bounded size.
 
-    A partition whose last attempt failed is a lot of its own.
+    Each partition of `apart` is a lot of its own, in that order, with at most so many records a batch.
     """
-    sound: list[Record] = [] if troubled else list(records)
-    alone: dict[TopicPartition, list[Record]] = {}
-    for record in records if troubled else ():
-        place = record.topic_partition
-        (alone.setdefault(place, []) if place in troubled else sound).append(record)
-    for lot in (sound, *alone.values()):
+    sound: list[Record] = [] if apart else list(records)
+    alone: dict[TopicPartition, list[Record]] = {place: [] for place in apart}
+    for record in records if apart else ():
+        alone.get(record.topic_partition, sound).append(record)
+    if sound:
+        yield _batches(sound, limits.size_bytes, limits.records)
+    for place, lot in alone.items():
         if lot:
-            yield _batches(lot, limits.size_bytes)
+            yield _batches(lot, limits.size_bytes, apart[place])
 
 
-def _batches(records: Sequence[Record], size_bytes: int) -> list[list[Record]]:
+def _batches(records: Sequence[Record], size_bytes: int, at_most: int) -> list[list[Record]]:
     batches: list[list[Record]] = [[]]
     size = 0
     for record in records:
         size += _size(record)
-        if size > size_bytes and batches[-1]:
+        if batches[-1] and (size > size_bytes or len(batches[-1]) >= at_most):
             batches.append([])
             size = _size(record)
         batches[-1].append(record)

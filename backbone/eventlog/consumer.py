@@ -9,16 +9,14 @@ committed. What people ask of the parked records is done between batches.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import structlog
-
-from backbone.errors import Busy, SetupError, Unavailable
+from backbone.background import keep_doing
+from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import (
-    DEPENDENCY,
     Assignment,
     Consumer,
     EventLog,
@@ -28,12 +26,13 @@ from backbone.eventlog import (
     TopicPartition,
     metrics,
 )
-from backbone.eventlog.applying import Applier, Handler, Read
+from backbone.eventlog.applying import APPLIED_WITHIN_S, Applier, Handler, Overdue, Read
 from backbone.eventlog.batches import BATCH_LIMITS, BatchLimits, collect, lots, rewind, spans
 from backbone.eventlog.parking import Parking
 from backbone.eventlog.parking.requests import Clerk
 from backbone.eventlog.parking.telling import ParkingTeller
-from backbone.eventlog.patience import Patience, pause_s
+from backbone.eventlog.patience import Pace, Patience, pause_s, reason_of
+from backbone.eventlog.telling import MemberTeller
 from backbone.health import Health
 from backbone.waiting import stopped_within, until_stopped
 from schemas.topics import Topic
@@ -44,7 +43,6 @@ LOOK_EVERY_S = 0.5
 TELL_EVERY_S = 2.0
 
 E = TypeVar("E")
-log = structlog.get_logger()
 
 
 class ConsumingLoop(Generic[E]):
@@ -66,24 +64,24 @@ class ConsumingLoop(Generic[E]):
         self._eventlog = eventlog
         self._group = group
         self._topics = tuple(topics)
-        self._health = health
         self._limits = limits
         self._instance = instance
         self._parking = Parking(eventlog, group, self._topics)
         self._applier = Applier(self._topics, read, handle, self._parking)
         self._clerk = Clerk(eventlog, self._parking, self._applier.apply_after_all)
         self._teller = ParkingTeller(self._parking, health)
+        self._told = MemberTeller(group, health)
         self._consumer: Consumer | None = None
         self._patience = Patience()
+        self._pace = Pace(APPLIED_WITHIN_S / 4)
         self._held: frozenset[TopicPartition] = frozenset()
         self._generation = 0
-        # Where the batch in hand is not committed yet; and the partitions whose gauges are shown.
+        # Where the batch in hand is not committed yet.
         self._unfinished: dict[TopicPartition, int] = {}
-        self._shown: frozenset[TopicPartition] = frozenset()
         self._look_at_s = 0.0
         self._failures = 0
         self._unattended = 0
-        self._down: set[str] = set()
+        self._unattended_for: frozenset[str] = frozenset()
 
     @property
     def parked(self) -> int:
@@ -106,7 +104,7 @@ class ConsumingLoop(Generic[E]):
 
         Raises SetupError; every other trouble is noted, and tried again after a growing pause.
         """
-        telling = asyncio.create_task(self._keep_telling())
+        telling = asyncio.create_task(keep_doing(f"progress of {self._group}", self._tell, TELL_EVERY_S))
         try:
             while not stop.is_set():
                 wait_s = await until_stopped(self._attempt(), stop, STOP_GRACE_S)
@@ -118,8 +116,8 @@ class ConsumingLoop(Generic[E]):
 
     async def close(self) -> None:
         """Leave the group."""
-        metrics.forget_progress(self._group, self._shown)
-        self._held = self._shown = frozenset()
+        self._held = frozenset()
+        self._told.show({})
         consumer, self._consumer = self._consumer, None
         try:
             await self._parking.close()
@@ -134,7 +132,7 @@ class ConsumingLoop(Generic[E]):
         except SetupError:
             raise
         except Exception as error:  # noqa: BLE001 - no defect must end the process's work for good
-            self._note(error)
+            self._told.failed(error)
             if isinstance(error, Fenced):
                 # Another member holds what this one took for its own: it has yet to hear of that.
                 with suppress(Exception):
@@ -143,14 +141,9 @@ class ConsumingLoop(Generic[E]):
             return pause_s(self._failures)
         self._failures = 0
         for each in done.errors:
-            self._note(each)
-        unattended = self._unattended or self._clerk.troubled
-        if not done.errors and not self._patience.troubled and not unattended:
-            for dependency in {DEPENDENCY, *self._down}:
-                self._health.up(dependency)
-            self._down.clear()
-        elif DEPENDENCY not in self._down:
-            self._health.up(DEPENDENCY)
+            self._told.failed(each)
+        waiting = (self._patience.reasons, self._clerk.reasons, self._unattended_for)
+        self._told.show_up_but_for({*map(reason_of, done.errors)}.union(*waiting))
         return 0.0
 
     async def _step(self) -> "_Done":
@@ -165,18 +158,28 @@ class ConsumingLoop(Generic[E]):
         try:
             await self._own(consumer.assignment)
             errors = await self._attend()
+            if errors or not self._unattended:
+                self._unattended_for = frozenset(map(reason_of, errors))
         except BaseException:
             await rewind(consumer, records)
             raise
-        for lot in lots(records, self._patience.troubled, self._limits):
-            if not self._parking.owns:
-                # What is parked has to be read again before anything else is applied.
+        apart = dict.fromkeys(self._patience.troubled, self._limits.records) | self._pace.at_most
+        for lot in lots(records, apart, self._limits):
+            if self._is_put_off(lot):
                 await rewind(consumer, [record for batch in lot for record in batch])
                 continue
             error = await self._apply(consumer, lot)
             if error is not None:
                 errors.append(error)
         return _Done(len(records), errors)
+
+    def _is_put_off(self, lot: Sequence[Sequence[Record]]) -> bool:
+        """Say if a lot has to wait: until what is parked is read again, or until its partition's turn.
+
+        Another lot's failure may just have found out for it.
+        """
+        waiting = self._patience.waiting(asyncio.get_running_loop().time())
+        return not self._parking.owns or any(batch[0].topic_partition in waiting for batch in lot)
 
     async def _own(self, assignment: Assignment) -> None:
         """Take over what the assignment brings, before anything of it is applied."""
@@ -186,6 +189,7 @@ class ConsumingLoop(Generic[E]):
             self._generation = assignment.generation
             self._held = assignment.places
             self._patience.keep_only(self._held)
+            self._pace.keep_only(self._held)
             self._teller.show()
 
     async def _attend(self) -> list[Exception]:
@@ -220,12 +224,24 @@ class ConsumingLoop(Generic[E]):
                 # Anything else, a handler's defect included, must not end the process's work.
                 if isinstance(error, Fenced) or not isinstance(error, Exception):
                     raise
-                self._patience.failed(spans(rest), _reason(error), now_s())
-                for topic, partition in spans(records):
-                    metrics.retried.labels(self._group, topic, str(partition)).inc()
+                self._note_failed(records, rest, error)
                 return error
-            metrics.batch_seconds.labels(self._group).observe(now_s() - began_s)
+            took_s = now_s() - began_s
+            metrics.batch_seconds.labels(self._group).observe(took_s)
+            if self._pace.at_most:
+                self._pace.took(spans(records), took_s, self._limits.records)
+                if not self._pace.at_most.keys().isdisjoint(spans(records)):
+                    # The next of a slow partition is another step's: the others are not kept waiting.
+                    await rewind(consumer, [record for batch in lot[index + 1 :] for record in batch])
+                    return None
         return None
+
+    def _note_failed(self, batch: Sequence[Record], rest: Sequence[Record], error: Exception) -> None:
+        if isinstance(error, Overdue):
+            self._pace.overdue(spans(batch))
+        self._patience.failed(spans(rest), reason_of(error), asyncio.get_running_loop().time())
+        for topic, partition in spans(batch):
+            metrics.retried.labels(self._group, topic, str(partition)).inc()
 
     async def _apply_batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
         parked = await self._applier.apply(records)
@@ -241,38 +257,31 @@ class ConsumingLoop(Generic[E]):
         for topic, partition in stored:
             number = done[TopicPartition(topic, partition)].records
             metrics.consumed.labels(self._group, topic, str(partition)).inc(number)
+        for record in records:
+            if record.value is None and record.topic_partition in stored:
+                metrics.passed_over.labels(self._group, record.topic).inc()
 
-    async def _keep_telling(self) -> None:
-        """Show how far the partitions are read, whatever the steps are waiting for."""
-        while True:
-            if self._consumer is not None:
-                # That the log does not answer is heard, and told, by the steps.
-                with suppress(Unavailable):
-                    self._show_progress(await self._consumer.progress())
-            await asyncio.sleep(TELL_EVERY_S)
+    async def _tell(self) -> None:
+        """Show how far the partitions are read, whatever the steps are waiting for.
 
-    def _show_progress(self, progress: Mapping[TopicPartition, Progress]) -> None:
-        """Show what is committed of the partitions held: a batch in hand is not, however long it takes."""
+        What is committed is shown: a batch in hand is not, however long it takes.
+        """
+        if self._consumer is None:
+            return
+        unfinished = self._unfinished
+        try:
+            progress = await self._consumer.progress()
+        except Unavailable:
+            return  # the steps hear of that, and tell it
         held = {
             place: Progress(min(at, self._unfinished.get(place, at)), end)
             for place, (at, end) in progress.items()
             if place in self._held
         }
-        metrics.forget_progress(self._group, self._shown - held.keys())
-        metrics.show_progress(self._group, held)
-        self._shown = frozenset(held)
-
-    def _note(self, error: Exception) -> None:
-        """Tell of a failure, in the log and to the probes."""
-        if isinstance(error, Unavailable):
-            log.warning("consumer_waits", group=self._group, dependency=error.dependency, detail=error.detail)
-            if not isinstance(error, Busy):
-                self._health.down(error.dependency, error.detail)
-                self._down.add(error.dependency)
-        else:
-            log.error("consumer_failed", group=self._group, error=type(error).__name__, exc_info=error)
-            self._health.down(self._group, f"stands still: {type(error).__name__}")
-            self._down.add(self._group)
+        self._told.show(held)
+        if unfinished is self._unfinished:
+            # Where nothing is left, what failed expired meanwhile: there is nothing to be tried again.
+            self._patience.keep_only(self._held - {place for place, each in held.items() if not each.lag})
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +290,3 @@ class _Done:
 
     records: int
     errors: Sequence[Exception]
-
-
-def _reason(error: Exception) -> str:
-    return error.dependency if isinstance(error, Unavailable) else type(error).__name__

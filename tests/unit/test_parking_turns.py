@@ -86,7 +86,7 @@ def test_a_failing_key_waits_longer_and_longer_and_alone() -> None:
     turns = Turns()
     turns.order([a, b])
     turns.failed(a, ValueError("a defect"), 0.0)
-    assert turns.troubled
+    assert turns.reasons
     assert not turns.may_try(a, FIRST_PAUSE_S * 0.49)
     assert turns.may_try(a, FIRST_PAUSE_S)
     assert turns.may_try(b, 0.0)
@@ -96,7 +96,7 @@ def test_a_failing_key_waits_longer_and_longer_and_alone() -> None:
     assert turns.may_try(a, LONGEST_PAUSE_S)
     turns.succeeded(a, only_dropped=False)
     assert turns.may_try(a, 0.0)
-    assert not turns.troubled
+    assert not turns.reasons
 
 
 def test_what_is_down_for_one_replay_is_down_for_all_but_no_drop_waits() -> None:
@@ -125,7 +125,7 @@ def test_a_key_without_requests_is_forgotten() -> None:
     turns.order([a])
     turns.failed(a, ValueError("a defect"), 0.0)
     turns.order([])
-    assert not turns.troubled
+    assert not turns.reasons
     turns.order([a])
     assert turns.may_try(a, 0.0)
 

@@ -75,9 +75,9 @@ class Clerk:
         self._progress: dict[str, _Progress] = {}
 
     @property
-    def troubled(self) -> bool:
-        """Whether something that is asked for could not be done the last time."""
-        return self._turns.troubled
+    def reasons(self) -> set[str]:
+        """What kept things that are asked for from being done the last time, see `reason_of`."""
+        return self._turns.reasons
 
     async def attend(self) -> Attended:
         """Look for requests and do some of what they ask; what cannot be done now is tried again by itself.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from backbone.errors import Unavailable
 from backbone.eventlog.parking.ledger import Asked, Ledger
 from backbone.eventlog.parking.letters import Source
-from backbone.eventlog.patience import pause_s
+from backbone.eventlog.patience import pause_s, reason_of
 
 Key = tuple[int, str]
 """A partition of the dead letters, and an ordering key of it."""
@@ -63,9 +63,10 @@ class _Pause:
 
 @dataclass(slots=True)
 class _Standing:
-    """When a key had its last turn, and its pause."""
+    """When a key had its last turn, its pause, and the reason for that."""
 
     last_turn: int
+    reason: str = ""
     pause: _Pause = field(default_factory=_Pause)
 
 
@@ -78,9 +79,9 @@ class Turns:
         self._effects = _Pause()
 
     @property
-    def troubled(self) -> bool:
-        """Whether the last attempt at one of the keys failed."""
-        return any(standing.pause.failures for standing in self._keys.values())
+    def reasons(self) -> set[str]:
+        """What the last attempts at the keys failed for, where they did."""
+        return {standing.reason for standing in self._keys.values() if standing.pause.failures}
 
     def order(self, pending: Iterable[Pending]) -> list[Pending]:
         """Return the next request of each key, in the order of their turns; forget all other keys."""
@@ -98,6 +99,7 @@ class Turns:
     def failed(self, pending: Pending, error: Exception, now_s: float) -> None:
         """Note an attempt that failed: its key waits, and for a dependency every effect does."""
         self._took(pending).begin(now_s)
+        self._keys[pending.key].reason = reason_of(error)
         if isinstance(error, Unavailable):
             self._effects.begin(now_s)
 
