@@ -76,7 +76,7 @@ class ConsumingLoop(Generic[E]):
         self._pace = Pace(APPLIED_WITHIN_S / 4)
         self._held: frozenset[TopicPartition] = frozenset()
         self._generation = 0
-        # Where the batch in hand is not committed yet.
+        # Where the batch in hand is not committed yet; another object with each batch.
         self._unfinished: dict[TopicPartition, int] = {}
         self._look_at_s = 0.0
         self._failures = 0
@@ -154,7 +154,8 @@ class ConsumingLoop(Generic[E]):
         consumer = self._consumer
         consumer.pause(self._patience.waiting(now_s()))
         records = await collect(consumer, self._limits)
-        self._unfinished = {place: span.first for place, span in spans(records).items()}
+        if records or self._unfinished:
+            self._unfinished = {place: span.first for place, span in spans(records).items()}
         try:
             await self._own(consumer.assignment)
             errors = await self._attend()
