@@ -8,6 +8,7 @@ about PAGE_MAX_BYTES, or when hundreds of hits in a row may not be shown any mor
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backbone.database.bounded import PAGE_MAX_BYTES
@@ -20,7 +21,7 @@ from schemas.codec import encode
 # The first looks come soon, for an index on files sees a write at once; the later ones cost less.
 _LOOK_AGAIN_S = 0.02
 _LOOK_AGAIN_MAX_S = 0.1
-# How many hits are taken from the index at once: what an answer may hold beyond its size.
+# How many hits are taken from the index at first: what an answer may hold beyond its size.
 _AT_ONCE = 20
 # How often one answer may take hits before it is sent as it is, short but with a cursor.
 _TAKEN_MAX = 50
@@ -89,22 +90,40 @@ async def _checked_page(
     """Take hits until the page is full; its last take may bring more than fit, which are left to the next."""
     rights = Rights(await private_channels_of(database, search.searcher_id))
     hits: list[Hit] = []
-    take, cursor = min(search.limit, _AT_ONCE), search.cursor
+    take, cursor, room_bytes = min(search.limit, _AT_ONCE), search.cursor, PAGE_MAX_BYTES
     page = SearchPage((), 0, None)
     seen: list[bool | None] = []
-    size_bytes = 0
     for _ in range(_TAKEN_MAX):
         page = await index.search(search.query, rights, take, cursor, witness)
         seen.append(page.witnessed)
         # The rights were read before, the index lags: this is the database's word of the moment.
         readable = await readable_messages(database, [hit.id for hit in page.hits], search.searcher_id)
-        fitting = [n for n, hit in enumerate(page.hits) if hit.id in readable][: search.limit - len(hits)]
-        taken = [page.hits[n] for n in fitting]
-        hits += taken
-        size_bytes += len(encode(taken))
-        cursor = page.places[fitting[-1]] if len(taken) < len(readable) else page.cursor
-        if cursor is None or len(hits) == search.limit or size_bytes >= PAGE_MAX_BYTES:
+        found = [(n, hit) for n, hit in enumerate(page.hits) if hit.id in readable]
+        # Only behind a cursor one can go on from the midst of a page.
+        fitting, size_bytes = _fitting(found, search.limit - len(hits), room_bytes if cursor else None)
+        hits += (hit for _, hit in fitting)
+        room_bytes -= size_bytes
+        cursor = page.places[fitting[-1][0]] if len(fitting) < len(found) else page.cursor
+        if cursor is None or len(hits) == search.limit or room_bytes <= 0:
             break
-        take = _AT_ONCE
+        take = _next_take(search.limit, len(hits), room_bytes)
     complete = None if witness is None else all(seen)
     return Found(SearchPage(tuple(hits), page.total, cursor), complete)
+
+
+def _fitting(
+    found: Sequence[tuple[int, Hit]], count: int, room_bytes: int | None
+) -> tuple[Sequence[tuple[int, Hit]], int]:
+    """Return the first `count` hits, or fewer, up to the one that fills the room; and their size in bytes."""
+    size_bytes = 0
+    for number, (_, hit) in enumerate(found[:count], 1):
+        size_bytes += len(encode(hit))
+        if room_bytes is not None and size_bytes >= room_bytes:
+            return found[:number], size_bytes
+    return found[:count], size_bytes
+
+
+def _next_take(limit: int, taken: int, room_bytes: int) -> int:
+    """Return how many hits to take next: the rest at once where it fits if it is like what was taken."""
+    average_bytes = (PAGE_MAX_BYTES - room_bytes) // max(taken, 1) + 1
+    return max(_AT_ONCE, min(limit - taken, room_bytes // average_bytes))
