@@ -91,12 +91,16 @@ def _of_syllables(word: str) -> Iterator[Reading]:
         return
     yield Reading((Part("korean", word),))
     yield from _over_blanks(word, 0.8)
+    for base in bases(word):
+        yield Reading((Part("exact", base),), 0.9)
+        if _LATIN.search(base):
+            yield Reading((Part("stemmed", base),), 0.9)
+        yield from _over_blanks(base, 0.6)
     forms = verb_forms(word) if _SYLLABLE_RUN.fullmatch(word) else ()
-    for other, weight in (*((base, 0.9) for base in bases(word)), *((form, 0.7) for form in forms)):
-        yield Reading((Part("exact", other),), weight)
-        if _LATIN.search(other):
-            yield Reading((Part("stemmed", other),), weight)
-        yield from _over_blanks(other, 0.6)
+    for form in forms:
+        yield Reading((Part("exact", form),), 0.7)
+    if len(forms) == 1:
+        yield from _over_blanks(forms[0], 0.5)
 
 
 def _over_blanks(word: str, weight: float) -> Iterator[Reading]:

@@ -13,7 +13,13 @@ import structlog
 from backbone.errors import Unavailable
 from backbone.search import DEPENDENCY
 from backbone.search.elasticsearch.answers import Absent, AlreadyThere, NotUnderstood
-from backbone.search.elasticsearch.mapping import COMPONENTS, Component, components_tried, index_body
+from backbone.search.elasticsearch.mapping import (
+    COMPONENTS,
+    Component,
+    components_tried,
+    forms_of,
+    index_body,
+)
 
 Ask = Callable[[str, str, Any], Awaitable[Any]]
 """Sends method, path and body; returns the decoded answer or raises the errors of the answers."""
@@ -38,6 +44,7 @@ class VersionedIndices:
             # then made it under this very name, so that a second one is refused.
             indices = await self.with_aliases()
             if any(self._alias in aliases for aliases in indices.values()) or await self.behind_alias():
+                await self._warn_of_missing_forms()
                 return
             try:
                 await self._create(self._name_after(indices), {self._alias: {}})
@@ -83,6 +90,15 @@ class VersionedIndices:
             # What that means is in the documentation: `korean` morphemes without nori, for one.
             log.warning("search_server_lacks", index=name, components=lacking)
         await self._ask("PUT", f"/{name}", {"aliases": aliases, **index_body(components)})
+
+    async def _warn_of_missing_forms(self) -> None:
+        """Say so when the live index was made by an earlier version, or before the server got its plugin."""
+        wanted = forms_of(index_body(await self._components())["mappings"])
+        for name, found in (await self._ask("GET", f"/{self._alias}/_mapping", None)).items():
+            if missing := sorted(wanted - forms_of(found["mappings"])):
+                log.warning(
+                    "search_index_lacks_forms", index=name, forms=missing, remedy="maeari rebuild search"
+                )
 
     async def _components(self) -> list[Component]:
         """Ask the server what it can analyse with: plugins differ, and so do builds."""

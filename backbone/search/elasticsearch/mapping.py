@@ -7,7 +7,7 @@ pairs, so that `배포` is found in `배포를`. Its sub-fields are the other fo
 nori finds. `korean` needs a plugin; everything else is part of Elasticsearch as it is installed. Pure.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -139,6 +139,11 @@ def index_body(components: Collection[Component] = COMPONENTS) -> dict[str, Any]
     }
 
 
+def forms_of(mappings: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the sub-fields of the content in an index's mappings."""
+    return frozenset(mappings.get("properties", {}).get("content", {}).get("fields", {}))
+
+
 def _analyzers(components: Collection[Component]) -> Iterator[tuple[str, _Analyzer]]:
     """Yield the analyzer of each form, named after it."""
     patterns = "pattern_replace" in components
@@ -163,11 +168,13 @@ def _analyzers(components: Collection[Component]) -> Iterator[tuple[str, _Analyz
 
 
 def _mappings(analyzers: Collection[str]) -> dict[str, Any]:
-    forms = {name: {"type": "text", "analyzer": name} for name in analyzers if name != "exact"}
+    # With the offsets in the index, marking a hit need not cut its text anew in every form.
+    fields = {name: {"type": "text", "analyzer": name, "index_options": "offsets"} for name in analyzers}
+    content = fields.pop("exact")
     return {
         "dynamic": "strict",
         "properties": {
-            "content": {"type": "text", "analyzer": "exact", "fields": forms},
+            "content": {**content, "fields": fields},
             "author": _KEYWORD,
             "channel": _KEYWORD,
             "created_at": {"type": "date"},

@@ -28,25 +28,27 @@ _AFTER = {what: frozenset(endings.split()) for what, endings in _ENDINGS.items()
 # How the last vowel of a stem and 어 or 아 become one, and back.
 _CONTRACTED = {"ㅣ": "ㅕ", "ㅜ": "ㅝ", "ㅗ": "ㅘ", "ㅚ": "ㅙ"}
 _PARTED = {contracted: vowel for vowel, contracted in _CONTRACTED.items()} | {"ㅐ": "ㅐ", "ㅔ": "ㅔ"}
-_SHORTEST_STEM = 2
+_SHORTEST_STEM, _LONG_STEM = 2, 4
 
 
 @lru_cache(maxsize=4_096)
 def verb_forms(word: str) -> tuple[str, ...]:
     """Return the beginnings of the forms of the verb that a word of syllables may be, without the word."""
-    forms = [form for stem in dict.fromkeys(_stems(word)) for form in _forms(stem)]
-    return tuple(form for form in dict.fromkeys(forms) if form != word)
+    stem = _stem_of(word)
+    # A long word that would be its own stem is hardly a verb.
+    if stem is None or (stem == word and len(stem) >= _LONG_STEM):
+        return ()
+    return tuple(form for form in dict.fromkeys(_forms(stem)) if form != word)
 
 
-def _stems(word: str) -> Iterator[str]:
-    """Yield the stem with the longest ending: what is shorter is the end of that ending."""
+def _stem_of(word: str) -> str | None:
+    """Return the stem with the longest ending: what is shorter is the end of that ending."""
     for length in range(_SHORTEST_STEM, len(word) + 1):
         head, ending = word[:length], word[length:]
         stem = _stem(head[:-1], head[-1], ending)
         if stem is not None:
-            if len(stem) >= _SHORTEST_STEM:
-                yield stem
-            return
+            return stem if len(stem) >= _SHORTEST_STEM else None
+    return None
 
 
 def _stem(before: str, last: str, ending: str) -> str | None:
@@ -79,6 +81,10 @@ def _parted(before: str, last: str) -> str | None:
 
 
 def _forms(stem: str) -> Iterator[str]:
+    if len(stem) >= _LONG_STEM:
+        # What all its forms begin with tells it well enough.
+        yield stem[:-1]
+        return
     yield stem
     before, last = stem[:-1], stem[-1]
     final = final_of(last)

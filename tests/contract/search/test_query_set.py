@@ -30,3 +30,14 @@ async def test_what_people_expect_is_found(
 
 def _found(asked: list[Asked]) -> dict[str, frozenset[str]]:
     return {each.q: each.found for each in asked}
+
+
+async def test_an_index_without_the_forms_of_today_is_told(
+    without_nori: SearchIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given an index that was made before the server had its plugin, whoever starts says what mends it."""
+    await without_nori.ensure()
+    told = capsys.readouterr().out
+    assert "search_index_lacks_forms" in told
+    assert "korean" in told
+    assert "maeari rebuild search" in told
