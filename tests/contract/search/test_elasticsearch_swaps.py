@@ -153,6 +153,10 @@ def is_the_block(path: str, _body: Any) -> bool:
     return path.endswith("/_block/write")
 
 
+def is_the_lifting(path: str, body: Any) -> bool:
+    return path.endswith("/_settings") and body is not None
+
+
 def moves(path: str, body: Any) -> bool:
     return path == "/_aliases" and any("-previous" in str(action) for action in body["actions"])
 
@@ -187,6 +191,18 @@ async def test_a_block_that_comes_late_does_not_stay(unheard: Unheard, server: A
     await server.indices.add_block(index=live, block="write")
     assert not await taken(unheard, 2)
     assert await taken(unheard, 2)
+
+
+async def test_the_index_before_can_be_written_again(unheard: Unheard, search: SearchIndex) -> None:
+    """Given one that moved the alias and could not lift the block, the next rebuild lifts it."""
+    unheard.lost, unheard.sent = is_the_lifting, False
+    before = await unheard.current()
+    await swapped(unheard, await unheard.create_next())
+    with pytest.raises(Unavailable, match="index write"):
+        await search.put([document(1)], before)
+    await search.release_writes()
+    assert await search.put([document(1)], before) == []
+    assert await search.previous() == before
 
 
 async def held_by_the_dead(search: SearchIndex, server: AsyncElasticsearch, mark: str) -> str:
