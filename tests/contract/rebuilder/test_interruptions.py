@@ -36,6 +36,7 @@ async def test_interrupted_at_the_swap_nothing_is_missing(platform: Platform, mo
     """Ctrl-C as writes are held, or before or after: the alias is on a whole index, and writes go on."""
     made = history(13, messages=20)
     await platform.tell(made.events)
+    before = await platform.search.current()
     tasks: list[asyncio.Task[Report]] = []
 
     async def late_batch_and_ctrl_c() -> None:
@@ -52,7 +53,9 @@ async def test_interrupted_at_the_swap_nothing_is_missing(platform: Platform, mo
         await tasks[0]
     await platform.index_everything()
     assert await platform.documents() == made.expected
-    swapped = moment == "after_swap"
+    swapped = await platform.search.current() != before
+    # A move that was asked for as Ctrl-C came may have been made.
+    assert swapped == (moment == "after_swap") or moment == "before_move"
     assert len(await platform.search.indices()) == 1 + swapped
     assert (await platform.search.previous() is not None) == swapped
 
