@@ -2,6 +2,7 @@
 
 import asyncio
 
+from backbone.clock import SystemClock
 from backbone.health import Health
 from backbone.http import bind, serve_http
 from backbone.instance import instance_name
@@ -26,4 +27,5 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 await ports.search.ensure()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(serve_http(probes_app(health), probes, stop), name="probes")
-                tasks.create_task(serve(ports.eventlog, ports.search, health, stop, instance), name="indexer")
+                indexing = serve(ports.eventlog, ports.search, SystemClock(), health, stop, instance)
+                tasks.create_task(indexing, name="indexer")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from backbone.clock import Clock
 from backbone.errors import Unavailable
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.applying import Refusal, Taken
@@ -19,6 +20,7 @@ from backbone.eventlog.events import read_message_event
 from backbone.health import Health, keep_asking
 from backbone.search import DEPENDENCY, SearchIndex
 from indexer.projection import document_of_event
+from indexer.purging import Purge
 from schemas.documents import IndexedDocument
 from schemas.events import MessagesEvent
 from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
@@ -108,14 +110,20 @@ async def warn_of_an_empty_index(eventlog: EventLog, search: SearchIndex) -> Non
 
 
 async def serve(
-    eventlog: EventLog, search: SearchIndex, health: Health, stop: asyncio.Event, instance: str | None = None
+    eventlog: EventLog,
+    search: SearchIndex,
+    clock: Clock,
+    health: Health,
+    stop: asyncio.Event,
+    instance: str | None = None,
 ) -> None:
-    """Index until `stop` is set; the topics, the index and its alias exist already."""
+    """Index and purge until `stop` is set; the topics, the index and its alias exist already."""
     indexer = Indexer(eventlog, search, health, instance)
     try:
         await warn_of_an_empty_index(eventlog, search)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(indexer.run(stop), name="indexer")
+            tasks.create_task(Purge(eventlog, search, clock).run(stop), name="purge")
             tasks.create_task(keep_asking(health, DEPENDENCY, search.exists, 5.0, stop), name="search")
     finally:
         await indexer.close()

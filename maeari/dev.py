@@ -30,7 +30,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             clock, log, database = SystemClock(), ports.eventlog, ports.database
             async with asyncio.TaskGroup() as services:
                 services.create_task(serve_backend(ports, clock, settings, api, health, stop))
-                services.create_task(serve_indexer(log, ports.search, health, stop))
+                services.create_task(serve_indexer(log, ports.search, clock, health, stop))
                 services.create_task(serve_notifier(log, database, clock, settings, sockets, health, stop))
                 sys.stdout.write(greeting(settings))
                 sys.stdout.flush()

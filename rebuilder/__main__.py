@@ -2,6 +2,7 @@
 
 import sys
 
+from backbone.clock import SystemClock
 from backbone.errors import SetupError
 from backbone.progress import shown_progress
 from backbone.settings import Settings
@@ -11,7 +12,9 @@ from rebuilder.report import Report, Source
 from rebuilder.search import Ways, compare_search, rebuild_search
 from rebuilder.sole import AlreadyRunning, as_the_only_one
 from rebuilder.target import NothingBefore
+from schemas.clock import format_ms
 from schemas.events import encode
+from schemas.topics import REPLAY_HORIZON_MS
 
 DONE, FAILED = 0, 1
 
@@ -38,7 +41,8 @@ async def run(
     async with open_ports(settings) as ports:
         told = await messages_told(ports.database, checked)
         try:
-            ways = Ways(source=checked, rollback=rollback, drop=drop, told=told)
+            horizon = format_ms(SystemClock().now_ms() - REPLAY_HORIZON_MS) if dry_run else ""
+            ways = Ways(source=checked, rollback=rollback, drop=drop, told=told, purged_before=horizon)
             report = await _rebuild_search(ports, ways, dry_run)
         except (AlreadyRunning, NothingBefore) as error:
             sys.stderr.write(f"maeari: {error}\n")

@@ -56,10 +56,20 @@ class ChannelDigest:
 
 
 class Digests:
-    """The digests of a store's channels; equal when the stores hold the same."""
+    """The digests of a store's channels; equal when the stores hold the same.
 
-    def __init__(self) -> None:
+    What was deleted before a moment (RFC 3339, none when empty) does not count: a store that purges such
+    messages holds the same as one that has yet to.
+    """
+
+    def __init__(self, purged_before: str = "") -> None:
+        self._purged_before = purged_before
         self._channels: dict[str, ChannelDigest] = {}
+
+    def counts(self, document: SearchDocument) -> bool:
+        """Say whether a message is to be counted in."""
+        deleted_at = document.updated_at if document.deleted else None
+        return deleted_at is None or deleted_at >= self._purged_before
 
     def add(self, channel: str, hashed: int, deleted: bool) -> None:
         """Count a message in."""

@@ -21,11 +21,12 @@ class Taken(Enum):
 
 
 class Fold:
-    """Takes documents in any order, any number of times."""
+    """Takes documents in any order, any number of times; for `purged_before` see Digests."""
 
-    def __init__(self) -> None:
-        self.digests = Digests()
-        self._newest: dict[str, tuple[int, int, bool]] = {}
+    def __init__(self, purged_before: str = "") -> None:
+        self.digests = Digests(purged_before)
+        # By id: version, hash, whether it is deleted, and whether the digests count it.
+        self._newest: dict[str, tuple[int, int, bool, bool]] = {}
 
     def holds_undeleted(self, message_id: str) -> bool:
         """Say whether the newest version read so far of the message is not its deletion."""
@@ -40,10 +41,13 @@ class Fold:
             return Taken.OLDER
         hashed = message_hash(message_id, document)
         if known is not None:
-            version, known_hash, known_deleted = known
+            version, known_hash, known_deleted, counted = known
             if document.version == version:
                 return Taken.OLDER if hashed == known_hash else Taken.CONTRADICTION
-            self.digests.remove(document.channel, known_hash, known_deleted)
-        self.digests.add(document.channel, hashed, document.deleted)
-        self._newest[message_id] = (document.version, hashed, document.deleted)
+            if counted:
+                self.digests.remove(document.channel, known_hash, known_deleted)
+        counts = self.digests.counts(document)
+        if counts:
+            self.digests.add(document.channel, hashed, document.deleted)
+        self._newest[message_id] = (document.version, hashed, document.deleted, counts)
         return Taken.NEWER

@@ -40,8 +40,8 @@ class NotStored(Exception):
 class Replay:
     """One pass over the log; `put` stores documents, in a dry run nowhere."""
 
-    def __init__(self, put: Put, progress: Progress) -> None:
-        self.fold = Fold()
+    def __init__(self, put: Put, progress: Progress, purged_before: str = "") -> None:
+        self.fold = Fold(purged_before)
         self.records: Counter[str] = Counter()
         self.applied = 0
         self.problems: list[Problem] = []

@@ -45,12 +45,14 @@ class Ways:
 
     `rollback` fills the index that was live before the last swap, in place of a fresh one; `drop` leaves
     none to go back to. `told` is the number of messages that the log must hold at the least.
+    `purged_before` is for comparisons: the live index may have purged what was deleted before, see Digests.
     """
 
     source: Source = "both"
     rollback: bool = False
     drop: bool = False
     told: int = 0
+    purged_before: str = ""
 
 
 async def rebuild_search(eventlog: EventLog, search: SearchIndex, ways: Ways, progress: Progress) -> Report:
@@ -81,7 +83,7 @@ class _Rebuild:
         self._before: str | None = None
         self._held_s: float | None = None
         self._differing: tuple[str, ...] = ()
-        self._replay = Replay(self._put, progress)
+        self._replay = Replay(self._put, progress, ways.purged_before)
 
     async def run(self) -> Report:
         """Build, prove, swap, drop."""
@@ -189,10 +191,11 @@ class _Rebuild:
 
     async def _scan(self, index: str) -> Digests:
         self._progress.step(f"check {index}", self._replay.fold.digests.messages)
-        digests = Digests()
+        digests = Digests(self._ways.purged_before)
         seen = 0
         async for message_id, document in self._search.scan(index):
-            digests.add(document.channel, message_hash(message_id, document), document.deleted)
+            if digests.counts(document):
+                digests.add(document.channel, message_hash(message_id, document), document.deleted)
             seen += 1
             if seen % _SCAN_STEP == 0:
                 self._progress.advance(_SCAN_STEP)

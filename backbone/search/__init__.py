@@ -29,6 +29,7 @@ __all__ = [
     "SearchQuery",
     "Sort",
     "Swap",
+    "Tombstone",
     "Witness",
 ]
 
@@ -88,6 +89,13 @@ class Rights:
 
 class Witness(NamedTuple):
     """A version of a message; a page says whether the state it was read from holds it, or a newer one."""
+
+    message_id: str
+    version: int
+
+
+class Tombstone(NamedTuple):
+    """The document of a deleted message, in the version that is its deletion."""
 
     message_id: str
     version: int
@@ -212,6 +220,19 @@ class SearchIndex(Protocol):
 
     def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
         """Yield every document, deleted ones too, in no order."""
+
+    async def tombstones(self, before_ms: int, limit: int) -> list[Tombstone]:
+        """Return messages that were deleted before a moment (epoch milliseconds), the first of them first.
+
+        At most `limit`, as searches see them now.
+        """
+
+    async def purge(self, tombstones: Sequence[Tombstone]) -> int:
+        """Remove documents for good; return how many. What has become newer stays, what is gone is no error.
+
+        The index forgets what it removes: a version that is put later is taken, however old. Whoever purges
+        makes sure that none is on its way.
+        """
 
     async def close(self) -> None:
         """Release the connection."""

@@ -22,6 +22,7 @@ from backbone.search import (
     Rights,
     SearchPage,
     SearchQuery,
+    Tombstone,
     Witness,
 )
 from backbone.search.admission import admitted
@@ -30,6 +31,7 @@ from backbone.search.elasticsearch.answers import NOTHING, Absent, NotUnderstood
 from backbone.search.elasticsearch.bulk import WritesBlocked
 from backbone.search.elasticsearch.connection import Connection
 from backbone.search.elasticsearch.indices import VersionedIndices
+from backbone.search.elasticsearch.purging import deleted_before, removal, removed
 from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, Clause, bool_query, highlight
 from backbone.search.elasticsearch.swapping import ElasticsearchSwap, Swaps
 from backbone.search.elasticsearch.witness import witness_aggregation, witnessed
@@ -63,6 +65,7 @@ class ElasticsearchIndex:
         self._indices = VersionedIndices(alias, self._ask)
         self._swaps = Swaps(alias, self._indices, self._ask)
         self._writer = BulkWriter(self._bulk)
+        self._live_bulk = f"/{alias}/_bulk?require_alias=true"
 
     async def ensure(self) -> None:
         await self._indices.ensure()
@@ -78,7 +81,7 @@ class ElasticsearchIndex:
 
     async def _put(self, documents: Sequence[IndexedDocument], index: str | None) -> list[ItemFailure]:
         if index is None:
-            path = f"/{self._alias}/_bulk?require_alias=true"
+            path = self._live_bulk
         else:
             # A server may make an index that is written to, without our mapping: look first.
             await self._ask("GET", f"/{index}/_alias", None)
@@ -161,6 +164,19 @@ class ElasticsearchIndex:
                 values = hits[-1]["sort"]
         finally:
             await self._close_point(point)
+
+    async def tombstones(self, before_ms: int, limit: int) -> list[Tombstone]:
+        body = deleted_before(before_ms, limit)
+        answer = await self._ask("POST", f"/{self._alias}/_search?allow_partial_search_results=false", body)
+        return [Tombstone(hit["_id"], hit["_version"]) for hit in answer["hits"]["hits"]]
+
+    async def purge(self, tombstones: Sequence[Tombstone]) -> int:
+        if not tombstones:
+            return 0
+        try:
+            return removed(await self._bulk(self._live_bulk, removal(tombstones)))
+        except WritesBlocked as error:
+            raise await self._swaps.met(error) from error
 
     async def close(self) -> None:
         await self._connection.close()

@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery, Witness
+from backbone.search import ItemFailure, Rights, SearchPage, SearchQuery, Tombstone, Witness
 from backbone.search.admission import admitted
 from backbone.search.cursors import AfterHit, seal, unseal
-from backbone.search.embedded.forms import Terms, terms_of
 from backbone.search.embedded.layout import outdated, renew_words
 from backbone.search.embedded.pages import (
     AfterPlace,
@@ -31,46 +30,26 @@ from backbone.search.embedded.pages import (
     page_by_time,
     prolong_point,
 )
+from backbone.search.embedded.purging import deleted_before, remove
 from backbone.search.embedded.query import match_expression
+from backbone.search.embedded.rows import rows_of, store_all
 from backbone.search.embedded.searchers import Searchers
 from backbone.search.embedded.store import (
     SearchFile,
-    add_words,
     drop_index,
     make_index,
     name_of,
     number_of,
 )
 from backbone.search.embedded.swapping import EmbeddedSwap, point, pointed_at, previous_of, swapping
-from backbone.search.embedded.witness import last_change, next_change
-from schemas.clock import parse_ms
+from backbone.search.embedded.witness import last_change
 from schemas.documents import IndexedDocument, SearchDocument
 
 T = TypeVar("T")
 SCAN_PAGE = 1_000
 _NOTHING = SearchPage(hits=(), total=0, cursor=None)
 
-_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(SearchDocument)
-
-_STORE = """
-INSERT INTO documents_{number} (message_id, version, author, channel, sequence, created_at_ms, mentions,
-    has_attachment, private, deleted, source, change)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (message_id) DO UPDATE SET version = excluded.version, author = excluded.author,
-    channel = excluded.channel, sequence = excluded.sequence, created_at_ms = excluded.created_at_ms,
-    mentions = excluded.mentions, has_attachment = excluded.has_attachment, private = excluded.private,
-    deleted = excluded.deleted, source = excluded.source, change = excluded.change
-WHERE excluded.version > documents_{number}.version
-RETURNING document
-"""
-
-
-class _Row(NamedTuple):
-    """A document as the tables hold it."""
-
-    columns: tuple[Any, ...]
-    terms: Terms | None
 
 
 class EmbeddedSearchIndex:
@@ -104,11 +83,11 @@ class EmbeddedSearchIndex:
 
     async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
         def put(connection: sqlite3.Connection) -> None:
-            _store_all(connection, rows, number_of(connection, self._alias, index))
+            store_all(connection, rows, number_of(connection, self._alias, index))
 
         fit, refused = admitted(documents)
         # Words are cut before the file is locked.
-        rows, unreadable = await self._in_thread(self._writes, lambda: _rows(fit))
+        rows, unreadable = await self._in_thread(self._writes, lambda: rows_of(fit))
         await self._write(put)
         return refused + unreadable
 
@@ -171,8 +150,8 @@ class EmbeddedSearchIndex:
     def swapping(self, index: str) -> AbstractAsyncContextManager[EmbeddedSwap]:
         async def put(swap: EmbeddedSwap, documents: Sequence[IndexedDocument]) -> list[ItemFailure]:
             fit, refused = admitted(documents)
-            rows, unreadable = await swap.alone(lambda _: _rows(fit))
-            await swap.alone(lambda connection: _store_all(connection, rows, swap.number))
+            rows, unreadable = await swap.alone(lambda _: rows_of(fit))
+            await swap.alone(lambda connection: store_all(connection, rows, swap.number))
             return refused + unreadable
 
         return swapping(SearchFile(self._path), self._alias, index, put)
@@ -204,6 +183,12 @@ class EmbeddedSearchIndex:
         while rows := await self._read(following):
             for last, message_id, source in rows:  # noqa: B007
                 yield IndexedDocument(message_id, _decoder.decode(source))
+
+    async def tombstones(self, before_ms: int, limit: int) -> list[Tombstone]:
+        return await self._read(lambda connection: deleted_before(connection, self._alias, before_ms, limit))
+
+    async def purge(self, tombstones: Sequence[Tombstone]) -> int:
+        return await self._write(lambda connection: remove(connection, self._alias, tombstones))
 
     async def close(self) -> None:
         await self._searchers.close()
@@ -253,50 +238,3 @@ class EmbeddedSearchIndex:
 
     async def _in_thread(self, executor: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call)
-
-
-def _rows(documents: Sequence[IndexedDocument]) -> tuple[list[_Row], list[ItemFailure]]:
-    rows: list[_Row] = []
-    refused: list[ItemFailure] = []
-    for message_id, document in documents:
-        try:
-            rows.append(_row(message_id, document))
-        except ValueError as error:
-            refused.append(ItemFailure(message_id, str(error)))
-    return rows, refused
-
-
-def _row(message_id: str, document: SearchDocument) -> _Row:
-    """Analyse a document. Raises ValueError when a moment is none, or a text none."""
-    terms = None if document.deleted else terms_of(document.content)
-    created_at_ms, _ = (
-        None if moment is None else parse_ms(moment) for moment in (document.created_at, document.updated_at)
-    )
-    columns = (
-        message_id,
-        document.version,
-        document.author,
-        document.channel,
-        document.sequence,
-        created_at_ms,
-        _encoder.encode(document.mentions).decode(),
-        document.has_attachment,
-        document.private,
-        document.deleted,
-        _encoder.encode(document),
-    )
-    return _Row(columns, terms if terms is not None and terms.exact else None)
-
-
-def _store_all(connection: sqlite3.Connection, rows: Sequence[_Row], number: int) -> None:
-    change = next_change(connection, number)
-    for row in rows:
-        _store(connection, number, row, change)
-
-
-def _store(connection: sqlite3.Connection, number: int, row: _Row, change: int) -> None:
-    stored = connection.execute(_STORE.format(number=number), (*row.columns, change)).fetchall()
-    for (document,) in stored:
-        connection.execute(f"DELETE FROM words_{number} WHERE rowid = ?", (document,))
-        if row.terms is not None:
-            add_words(connection, number, document, row.terms)

@@ -37,6 +37,7 @@ _INDEX = (
         deleted INTEGER NOT NULL, source BLOB NOT NULL, change INTEGER NOT NULL DEFAULT 0)""",
     """CREATE INDEX documents_{number}_by_time
         ON documents_{number} (created_at_ms, channel, sequence) WHERE deleted = 0""",
+    "CREATE INDEX documents_{number}_deleted ON documents_{number} (document) WHERE deleted = 1",
 )
 WORDS = f"CREATE VIRTUAL TABLE words_{{number}} USING fts5({', '.join(COLUMNS)}, tokenize = 'ascii')"
 
