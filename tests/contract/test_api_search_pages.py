@@ -128,7 +128,7 @@ async def test_searches_during_rebuilds_see_no_error(searchable: SearchableBacke
         return searches
 
     async def rebuild() -> None:
-        for _ in range(8):
+        for _ in range(4):
             await rebuilt(searchable)
         over.set()
 
