@@ -81,20 +81,20 @@ def _parted(before: str, last: str) -> str | None:
 
 
 def _forms(stem: str) -> Iterator[str]:
-    if len(stem) >= _LONG_STEM:
-        # What all its forms begin with tells it well enough.
-        yield stem[:-1]
-        return
-    yield stem
     before, last = stem[:-1], stem[-1]
     final = final_of(last)
+    if len(stem) >= _LONG_STEM:
+        # What all its forms begin with tells it well enough.
+        yield before
+    elif final == NO_FINAL:
+        yield from _open_forms(before, last)
+    else:
+        yield stem
     if final == "ㅂ":
         # 아름답다 is 아름다워 too; regular verbs have no such forms, and no text does.
         yield from _open_forms(before + with_final(last, NO_FINAL), "우")
-    if final == NO_FINAL:
-        yield from _open_forms(before, last)
-        if last == "우" and before and final_of(before[-1]) == NO_FINAL:
-            yield before[:-1] + with_final(before[-1], "ㅂ")
+    if last == "우" and final_of(before[-1]) == NO_FINAL:
+        yield before[:-1] + with_final(before[-1], "ㅂ")
 
 
 def _open_forms(before: str, last: str) -> Iterator[str]:

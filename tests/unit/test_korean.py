@@ -1,0 +1,124 @@
+"""Korean words without particles and endings, by initials, half typed; and the forms of verbs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbone.search.analysis import tokens
+from backbone.search.korean.letters import half_typed, initials, initials_sought
+from backbone.search.korean.nouns import bases
+from backbone.search.korean.verbs import verb_forms
+from backbone.search.readings import readings_of_word
+
+SYLLABLES = st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3), min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("word", "left"),
+    [
+        ("배포", ()),
+        ("배포를", ("배포",)),
+        ("서버에서도", ("서버에서", "서버")),
+        ("사용자들이", ("사용자들", "사용자")),
+        ("배포했습니다", ("배포",)),
+        ("완료됐어요", ("완료",)),
+        ("확인해주세요", ("확인",)),
+        ("서버입니다", ("서버",)),
+        ("API를", ("API",)),
+        ("(배포를)?", ("(배포",)),
+        ("밥을", ("밥",)),
+        ("서버이", ()),
+        ("전문가", ()),
+        ("경로로", ("경로",)),
+        ("서울로", ("서울",)),
+        ("통합", ()),
+        ("deploy", ()),
+    ],
+)
+def test_what_is_left_of_a_noun(word: str, left: tuple[str, ...]) -> None:
+    """Particles in the form that fits the syllable before them, and the forms of 하다 and 되다."""
+    assert bases(word) == left
+
+
+@pytest.mark.parametrize(
+    ("word", "some"),
+    [
+        ("바꿨어요", {"바꾸", "바꿔", "바꿨", "바꾼", "바꿀", "바꿉"}),
+        ("고쳤습니다", {"고치", "고쳐", "고친"}),
+        ("고치다", {"고치", "고쳐", "고쳤"}),
+        ("만들었다", {"만들"}),
+        ("기다렸는데", {"기다리", "기다려"}),
+        ("아름다워요", {"아름답", "아름다"}),
+        ("가까워서", {"가깝", "가까운", "가까웠"}),
+        ("빨라요", {"빠르", "빨랐"}),
+        ("서둘렀어요", {"서두르", "서둘러"}),
+        ("부탁드립니다", {"부탁드"}),
+    ],
+)
+def test_the_forms_of_a_verb(word: str, some: set[str]) -> None:
+    """What its other forms begin with, whichever is asked for."""
+    assert some <= set(verb_forms(word))
+
+
+@pytest.mark.parametrize(
+    "noun", ["배포", "서버", "회의록", "이미지", "데이터베이스", "완료했습니다", "확인해요"]
+)
+def test_what_is_no_verb_has_no_forms(noun: str) -> None:
+    """Nouns, and 하다 behind them, which is taken off instead."""
+    assert verb_forms(noun) == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "letters"),
+    [
+        ("ㅂㅍ", "ㅂㅍ"),
+        ("ㄳ", "ㄱㅅ"),
+        ("\u1107\u1111", "ㅂㅍ"),
+        ("ㅂ", None),
+        ("배ㅍ", None),
+        ("ㅏㅏ", None),
+    ],
+)
+def test_initials_are_letters_that_stand_for_themselves(word: str, letters: str | None) -> None:
+    """Two and more consonants, also those that a keyboard has put into one."""
+    assert initials_sought(word) == letters
+
+
+@pytest.mark.parametrize(
+    ("word", "sure"),
+    [
+        ("배ㅍ", ("배", "ㅂㅍ")),
+        ("배폴", ("배포", "ㅂㅍㄹ")),
+        ("쿠버넽", ("쿠버네", "ㅋㅂㄴㅌ")),
+        ("뱊", ("배", "ㅂㅍ")),
+        ("집", None),
+        ("배포", None),
+        ("deploㅍ", None),
+    ],
+)
+def test_a_half_typed_word_says_what_is_sure(word: str, sure: tuple[str, str] | None) -> None:
+    """Its beginning, and the initials of all of it; a syllable that is a word by itself is complete."""
+    assert half_typed(word) == sure
+
+
+@given(st.text(max_size=40))
+def test_initials_leave_every_place_where_it_is(text: str) -> None:
+    """Character for character, so that a match can be marked in the text."""
+    assert len(initials(text)) == len(text)
+
+
+@given(SYLLABLES)
+def test_what_is_left_is_how_the_word_begins(word: str) -> None:
+    """Nothing is invented: a base is a beginning, and shorter than the word."""
+    assert all(word.startswith(base) and 0 < len(base) < len(word) for base in bases(word))
+
+
+@given(st.text(max_size=30), st.booleans())
+def test_any_word_has_a_bounded_number_of_readings(word: str, begun: bool) -> None:
+    """Itself first; every part holds something that can be found; none where there is nothing to find."""
+    readings = readings_of_word(word, begun=begun)
+    assert bool(readings) == bool(tokens(word))
+    assert len(readings) <= 40
+    if readings:
+        assert readings[0].parts[0].text == word
+    assert all(tokens(part.text) for reading in readings for part in reading.parts)
