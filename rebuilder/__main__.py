@@ -41,7 +41,7 @@ async def run(
     async with open_ports(settings) as ports:
         told = await messages_told(ports.database, checked)
         try:
-            horizon = format_ms(SystemClock().now_ms() - REPLAY_HORIZON_MS) if dry_run else ""
+            horizon = format_ms(SystemClock().now_ms() - REPLAY_HORIZON_MS) if dry_run or rollback else ""
             ways = Ways(source=checked, rollback=rollback, drop=drop, told=told, purged_before=horizon)
             report = await _rebuild_search(ports, ways, dry_run)
         except (AlreadyRunning, NothingBefore) as error:

@@ -28,6 +28,11 @@ class Fold:
         # By id: version, hash, whether it is deleted, and whether the digests count it.
         self._newest: dict[str, tuple[int, int, bool, bool]] = {}
 
+    @property
+    def messages(self) -> int:
+        """How many messages were read, those too that the digests leave out."""
+        return len(self._newest)
+
     def holds_undeleted(self, message_id: str) -> bool:
         """Say whether the newest version read so far of the message is not its deletion."""
         known = self._newest.get(message_id)

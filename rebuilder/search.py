@@ -45,7 +45,8 @@ class Ways:
 
     `rollback` fills the index that was live before the last swap, in place of a fresh one; `drop` leaves
     none to go back to. `told` is the number of messages that the log must hold at the least.
-    `purged_before` is for comparisons: the live index may have purged what was deleted before, see Digests.
+    `purged_before` is for an index that has been live: it may have purged what was deleted earlier, see
+    Digests.
     """
 
     source: Source = "both"
@@ -177,7 +178,7 @@ class _Rebuild:
             raise NotProven(f"{index} differs from the log; channels that differ: {len(self._differing):,}")
 
     def _check_whole(self) -> None:
-        held = self._replay.fold.digests.messages
+        held = self._replay.fold.messages
         if held < self._ways.told:
             raise NotProven(f"the log holds {held:,} of the {self._ways.told:,} messages that it was told")
 

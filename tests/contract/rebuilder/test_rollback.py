@@ -2,9 +2,11 @@
 
 import pytest
 
+from backbone.eventlog import NewRecord
+from indexer.projection import document_of_event
 from rebuilder.target import NothingBefore
 from tests.support.histories import Platform, history
-from tests.support.messaging import Talk
+from tests.support.messaging import Talk, records_of
 from tests.support.rebuilding import SOURCES, Meddling, rebuild, swapped
 from tests.support.search import document
 
@@ -81,6 +83,23 @@ async def test_an_old_index_with_more_than_the_log_is_refused(platform: Platform
     assert await platform.search.current() == new
     assert await platform.search.indices() == [old, new]
     assert await platform.documents() == made.expected
+
+
+async def test_what_the_log_has_forgotten_of_old_deletions_does_not_count(platform: Platform) -> None:
+    """Given a deletion past the horizon that only the old index still holds, the rollback goes on."""
+    talk = Talk()
+    talk.post("gone", message_id="msg_1")
+    gone, stays = talk.delete("msg_1"), talk.post("stays", message_id="msg_2")
+    await platform.append(NewRecord("messages.state", "msg_1", "c", None), *records_of(stays))
+    await platform.index_everything()
+    old = await platform.search.current()
+    assert old is not None
+    await platform.search.put([document_of_event(gone)])
+    await rebuild(platform, "state")
+    refused = await rebuild(platform, "state", rollback=True)
+    assert refused.differing_channels == ("c",)
+    report = await rebuild(platform, "state", rollback=True, purged_before="2100-01-01T00:00:00.000Z", told=1)
+    assert (report.outcome, report.index) == ("swapped", old)
 
 
 async def test_without_an_index_before_there_is_nothing_to_go_back_to(platform: Platform) -> None:
