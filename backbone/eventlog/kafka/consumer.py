@@ -27,7 +27,7 @@ from backbone.eventlog.kafka.connection import (
     stop,
 )
 from backbone.eventlog.kafka.records import Names
-from backbone.eventlog.kafka.watch import BatchInHand, Rebalances, Standstill
+from backbone.eventlog.kafka.watch import BatchInHand, Lookout, Rebalances
 
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 1_000
@@ -71,10 +71,8 @@ class KafkaConsumer:
         self._in_hand = BatchInHand()
         self._lost_in_a_row = 0
         self._lost_under = -1
-        self._polled_in_vain = False
         self._committing: asyncio.Task[None] | None = None
-        self._checked_s = 0.0
-        self._standing = Standstill()
+        self._lookout = Lookout(self._look)
 
     async def open(self) -> AIOKafkaConsumer:
         """Connect and ask to join; partitions come with the polls. Raises Unavailable."""
@@ -96,7 +94,6 @@ class KafkaConsumer:
             await self._cluster.start(driver)
             driver.subscribe(self._topics, listener=Rebalances(self.revoked, self.assigned))
             self._driver = driver
-            self._standing.clear()
         return self._driver
 
     @property
@@ -113,7 +110,7 @@ class KafkaConsumer:
         """See Consumer."""
         if not more:
             self._in_hand.clear()
-            await self._check_progress()
+            await self._give_up_what_stands_still()
         driver = await self.open()
         self._leave_paused_alone(driver)
         try:
@@ -125,12 +122,14 @@ class KafkaConsumer:
         except DRIVER_ERRORS as error:
             await self._discard()
             raise Unavailable(DEPENDENCY, f"fetch: {one_line(error)}") from error
+        drained = sum(map(len, fetched.values())) < max_records
+        self._lookout.polled(driver.assignment() - self._paused, fetched, drained=drained)
         if fetched:
             self._assignment_read = self._assignment
             self._in_hand.take(fetched)
             self._handed_out.update({place: batch[-1].offset + 1 for place, batch in fetched.items()})
         elif not more:
-            self._polled_in_vain = True
+            self._lookout.require_answer()
             await self._commit_past_markers(driver)
         return self._names.records(fetched)
 
@@ -180,7 +179,7 @@ class KafkaConsumer:
     def assigned(self) -> None:
         """Note that from here on batches are read under another assignment."""
         self._forget_batches()
-        self._standing.clear()
+        self._lookout.clear()
 
     def _leave_paused_alone(self, driver: AIOKafkaConsumer) -> None:
         """Tell the driver what to leave alone; it forgets that with each assignment."""
@@ -264,21 +263,16 @@ class KafkaConsumer:
         held = self._driver.assignment()
         return self._driver, {place: offset for place, offset in offsets.items() if place in held}
 
-    async def _check_progress(self) -> None:
-        """Tell brokers that are gone, and a driver that stands still, from a log without news."""
-        now_s = asyncio.get_running_loop().time()
-        if self._driver is None or now_s - self._checked_s < CHECK_INTERVAL_S:
-            return
-        if not self._driver.assignment():
+    async def _look(self) -> Mapping[KafkaPartition, Progress]:
+        """Tell brokers that are gone from a log without news. Raises Unavailable."""
+        driver = self._driver
+        if driver is not None and not driver.assignment():
             async with answering("metadata", ANSWER_TIMEOUT_S):
-                await self._driver.topics()
-        progress = await self.progress()
-        self._checked_s = now_s
-        read_on = {
-            place: each for place, each in progress.items() if self._names.to_kafka(place) not in self._paused
-        }
-        stuck = self._standing.look(read_on, self._polled_in_vain)
-        self._polled_in_vain = False
+                await driver.topics()
+        return {self._names.to_kafka(place): each for place, each in (await self.progress()).items()}
+
+    async def _give_up_what_stands_still(self) -> None:
+        stuck = self._lookout.stuck(CHECK_INTERVAL_S) if self._driver is not None else ()
         if stuck:
             log.warning("kafka_consumer_stands_still", group=self._group, partitions=len(stuck))
             await self._discard()
@@ -287,6 +281,7 @@ class KafkaConsumer:
         driver, self._driver = self._driver, None
         committing, self._committing = self._committing, None
         self._forget_batches()
+        self._lookout.clear()
         if committing is not None:
             committing.cancel()
         if driver is not None:

@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from aiokafka import ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 
-from backbone.eventlog import Progress, TopicPartition
+from backbone.errors import Unavailable
+from backbone.eventlog import Progress
 
+# What stands still for so many looks, and is passed by so many polls, is given up.
 STANDSTILL_LOOKS = 6
+STANDSTILL_POLLS = 60
+ASKED_AGAIN_AFTER_S = 1.0
 
 
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -62,27 +66,101 @@ class BatchInHand:
 
 
 class Standstill:
-    """Notices partitions whose position stays where it is although records lie before it.
+    """Notices partitions that give nothing, and do not move, although records lie before them.
 
-    Looks are counted, not seconds: between two of them there was a poll, however long its batch took. A
-    partition may have to wait for its turn behind others: that is no standstill while all polls have records.
+    Looks are counted, and the polls that passed a partition by, but only those that brought fewer records
+    than were asked for: then all that had come was handed out. A partition that was paused begins anew, for
+    it has yet to be fetched. Many polls are waited for: one answer of a broker need not hold records of each.
     """
 
     def __init__(self) -> None:
-        self._standing: dict[TopicPartition, tuple[int, int]] = {}
+        self._looks: dict[KafkaPartition, tuple[int, int]] = {}
+        self._passed_by: dict[KafkaPartition, int] = {}
 
     def clear(self) -> None:
         """Begin anew."""
-        self._standing.clear()
+        self._looks.clear()
+        self._passed_by.clear()
 
-    def look(self, progress: Mapping[TopicPartition, Progress], polled_in_vain: bool) -> list[TopicPartition]:
-        """Take a look, and return what stood still for too many of them.
+    def polled(
+        self, read: Collection[KafkaPartition], gave: Collection[KafkaPartition], *, drained: bool
+    ) -> None:
+        """Note a poll of the partitions `read`, which are not paused, and those that gave records.
 
-        `polled_in_vain` says whether a poll since the last look had no records.
+        `drained` says whether it brought fewer than were asked for.
         """
-        before, self._standing = self._standing, {}
-        for place, each in progress.items():
+        passed_by = self._passed_by
+        self._passed_by = {place: passed_by.get(place, 0) + drained for place in read if place not in gave}
+        for place in self._looks.keys() - self._passed_by.keys():
+            del self._looks[place]
+
+    def look(self, progress: Mapping[KafkaPartition, Progress]) -> list[KafkaPartition]:
+        """Take a look, and return what has stood still for long."""
+        before, self._looks = self._looks, {}
+        for place in progress.keys() & self._passed_by.keys():
+            position = progress[place].position
             known, looks = before.get(place, (-1, 0))
-            stands = each.lag > 0 and each.position == known
-            self._standing[place] = (each.position, looks + polled_in_vain if stands else 0)
-        return [place for place, (_, looks) in self._standing.items() if looks >= STANDSTILL_LOOKS]
+            stands = progress[place].lag > 0 and position == known
+            self._looks[place] = (position, looks + 1 if stands else 0)
+        return [
+            place
+            for place, (_, looks) in self._looks.items()
+            if looks >= STANDSTILL_LOOKS and self._passed_by[place] >= STANDSTILL_POLLS
+        ]
+
+
+class Lookout:
+    """Looks now and then if a driver gets on, and if brokers answer: beside the polls, which do not wait.
+
+    `ask` returns the progress of the driver's partitions, or raises Unavailable.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[Mapping[KafkaPartition, Progress]]]) -> None:
+        self._ask = ask
+        self._standing = Standstill()
+        self._stuck: list[KafkaPartition] = []
+        self._looking: asyncio.Future[Mapping[KafkaPartition, Progress]] | None = None
+        self._looked_s = 0.0
+        self._unanswered: BaseException | None = None
+        self.polled = self._standing.polled
+
+    def clear(self) -> None:
+        """Begin anew, with other partitions or another driver."""
+        self._standing.clear()
+        self._stuck = []
+        self._unanswered = None
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+
+    def stuck(self, every_s: float) -> list[KafkaPartition]:
+        """Return what stands still; begin another look after `every_s` seconds, sooner without an answer."""
+        self._hear()
+        now_s = asyncio.get_running_loop().time()
+        if self._unanswered is not None:
+            every_s = min(every_s, ASKED_AGAIN_AFTER_S)
+        if self._looking is None and now_s - self._looked_s >= every_s:
+            self._looked_s = now_s
+            self._looking = asyncio.ensure_future(self._ask())
+            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._stuck
+
+    def require_answer(self) -> None:
+        """Raise, where the last look had no answer, what it met: Unavailable, if it was no defect."""
+        self._hear()
+        match self._unanswered:
+            case None:
+                return
+            case Unavailable(dependency=dependency, detail=detail):
+                raise Unavailable(dependency, detail) from self._unanswered
+            case error:
+                raise error
+
+    def _hear(self) -> None:
+        looking = self._looking
+        if looking is None or not looking.done():
+            return
+        self._looking = None
+        self._unanswered = looking.exception()
+        if self._unanswered is None:
+            self._stuck = self._standing.look(looking.result())

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import EventLog, Fenced, RecordTooLarge
-from backbone.eventlog.kafka import KafkaEventLog
+from backbone.eventlog.kafka import KafkaEventLog, watch
 from backbone.eventlog.kafka import consumer as kafka_consumer
 from backbone.eventlog.kafka.consumer import KafkaConsumer
 from backbone.eventlog.kafka.fenced import FencedProducer
@@ -50,6 +50,7 @@ async def test_a_driver_that_stands_still_is_made_anew(
 ) -> None:
     """Given a driver whose task that fetches has ended, which nothing tells, records come all the same."""
     monkeypatch.setattr(kafka_consumer, "CHECK_INTERVAL_S", 0.1)
+    monkeypatch.setattr(watch, "STANDSTILL_POLLS", 2)
     log = site.open()
     await log.apply_topics([CREATED], 1)
     member = await log.consumer(site.settings.topic_prefix, [CREATED])
