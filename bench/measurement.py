@@ -12,7 +12,7 @@ from backbone.database.tables import messages, outbox
 from bench.failure import MeasurementFailed
 from bench.figures import Measurement, percentile
 from bench.http_client import LoadGenerator, Tally
-from bench.server import HOST, RunningBackend
+from bench.server import HOST, RunningService
 from bench.workload import Workload
 
 WARM_UP_S = 1.0
@@ -44,7 +44,7 @@ class _Load:
 
 
 async def measure(
-    step: Step, name: str, backend: RunningBackend, database: Database, seconds: float
+    step: Step, name: str, backend: RunningService, database: Database, seconds: float
 ) -> Measurement:
     """Put the load on the backend, in channels named after `name`; return once the log has every event.
 
@@ -81,7 +81,7 @@ async def measure(
     )
 
 
-async def _put_load(step: Step, name: str, backend: RunningBackend, seconds: float) -> _Load:
+async def _put_load(step: Step, name: str, backend: RunningService, seconds: float) -> _Load:
     generator = LoadGenerator(step.workload.requests(name, f"{HOST}:{backend.port}"), counted=_CREATED)
     try:
         await generator.connect(HOST, backend.port, step.connections)
@@ -116,7 +116,7 @@ async def _untold(database: Database) -> int:
         return int((await connection.execute(select(func.count()).select_from(outbox))).scalar_one())
 
 
-async def _until_told(database: Database, backend: RunningBackend) -> None:
+async def _until_told(database: Database, backend: RunningService) -> None:
     """Wait until the log has every event, so that no measurement inherits work from the one before."""
     deadline_s = time.monotonic() + _TOLD_WITHIN_S
     while await _untold(database):

@@ -1,4 +1,4 @@
-"""The backend as a process of its own, as users start it: ready in the block, stopped after it."""
+"""Backend and indexer as processes, as users start them: ready in the block, stopped after it."""
 
 import asyncio
 import os
@@ -25,9 +25,10 @@ _PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True)
-class RunningBackend:
-    """A backend that answers at this port."""
+class RunningService:
+    """A service, by its command's name, that answers at this port."""
 
+    name: str
     port: int
     process: asyncio.subprocess.Process
     log: Path
@@ -37,7 +38,7 @@ class RunningBackend:
         if self.process.returncode is not None:
             said = _last_line(self.log)
             raise MeasurementFailed(
-                f"the backend ended by itself with exit code {self.process.returncode}: {said}"
+                f"the {self.name} ended by itself with exit code {self.process.returncode}: {said}"
             )
 
     async def require_not_ending(self) -> None:
@@ -60,17 +61,33 @@ class RunningBackend:
 @asynccontextmanager
 async def running_backend(
     settings: Settings, core: int | None, **variables: object
-) -> AsyncIterator[RunningBackend]:
+) -> AsyncIterator[RunningService]:
     """Run a backend on the stores of `settings`, on one core where one is given.
 
     `variables` are more settings, named without `MAEARI_`. Raises MeasurementFailed.
     """
+    async with _running("backend", "PORT", settings, core, variables) as service:
+        yield service
+
+
+@asynccontextmanager
+async def running_indexer(settings: Settings) -> AsyncIterator[RunningService]:
+    """Run an indexer on the stores of `settings`. Raises MeasurementFailed."""
+    # Without a name of its own it leaves its group at once when it ends.
+    async with _running("indexer", "METRICS_PORT", settings, None, {"INSTANCE": "none"}) as service:
+        yield service
+
+
+@asynccontextmanager
+async def _running(
+    name: str, port_setting: str, settings: Settings, core: int | None, variables: Mapping[str, object]
+) -> AsyncIterator[RunningService]:
     port = _free_port()
-    log = settings.data / "backend.log"
+    log = settings.data / f"{name}.log"
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "maeari", "backend"),
-            env=environment(settings, PORT=port, **variables),
+            *(sys.executable, "-m", "maeari", name),
+            env=environment(settings, **{port_setting: port}, **variables),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -79,23 +96,23 @@ async def running_backend(
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
         await _ready(process, port)
-        backend = RunningBackend(port, process, log)
+        service = RunningService(name, port, process, log)
         try:
-            yield backend
+            yield service
         except MeasurementFailed:
-            await backend.require_not_ending()
+            await service.require_not_ending()
             raise
-        backend.require_running()
+        service.require_running()
     except NotReady as error:
-        raise MeasurementFailed(f"the backend {error}: {_last_line(log)}") from error
+        raise MeasurementFailed(f"the {name} {error}: {_last_line(log)}") from error
     finally:
         await _end(process)
     if process.returncode != 0:
-        raise MeasurementFailed(f"the backend ended with {process.returncode}: {_last_line(log)}")
+        raise MeasurementFailed(f"the {name} ended with {process.returncode}: {_last_line(log)}")
 
 
 def environment(settings: Settings, **variables: object) -> dict[str, str]:
-    """Return the environment of a backend on the stores of `settings`; the rest is as it is here."""
+    """Return the environment of a service on the stores of `settings`; the rest is as it is here."""
     ours: Mapping[str, object] = {
         "DATA": settings.data,
         "DATABASE_URL": settings.database_url,
@@ -112,7 +129,7 @@ def environment(settings: Settings, **variables: object) -> dict[str, str]:
 
 
 class NotReady(Exception):
-    """The backend did not come up; the text says what it did instead."""
+    """The service did not come up; the text says what it did instead."""
 
 
 async def _ready(process: asyncio.subprocess.Process, port: int) -> None:

@@ -212,6 +212,32 @@ def bench_write(
     run_work(settings, lambda: run(settings, plan, path, as_json))
 
 
+@bench.command("index")
+@click.option("--messages", type=click.IntRange(10), default=20_000, show_default=True, help="The backlog.")
+@click.option(
+    "--one-by-one",
+    type=click.IntRange(2),
+    default=2_000,
+    show_default=True,
+    help="How many of them the indexer reads that awaits a request for each.",
+)
+@click.option("--pairs", type=click.IntRange(1), default=3, show_default=True, help="Runs of each.")
+@click.option(
+    "--rate", type=click.FloatRange(1, 500), default=50.0, show_default=True, help="Posts a second."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Of posting.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def bench_index(
+    messages: int, one_by_one: int, pairs: int, rate: float, seconds: float, as_json: bool
+) -> None:
+    """Measure the indexer, in bulk and one by one in turns, and the lag from POST to searchable."""
+    from bench.index import Plan, run  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    plan = Plan(messages, min(one_by_one, messages), pairs, rate, seconds)
+    run_work(settings, lambda: run(settings, plan, as_json))
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     numbers = tuple(int(number) for number in text.split(",") if number.strip().isdecimal())
     if len(numbers) != text.count(",") + 1 or not all(1 <= number <= 10_000 for number in numbers):

@@ -218,6 +218,12 @@ class SearchIndex(Protocol):
     async def drop(self, index: str) -> None:
         """Delete an index that is behind no alias."""
 
+    async def drop_all(self) -> None:
+        """Delete every index of this alias, and the alias; for aliases that were made for a while.
+
+        For a measurement's or a test's, when nobody uses them any more.
+        """
+
     def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
         """Yield every document, deleted ones too, in no order."""
 

@@ -146,6 +146,9 @@ class ElasticsearchIndex:
     async def drop(self, index: str) -> None:
         await self._indices.drop(index)
 
+    async def drop_all(self) -> None:
+        await self._indices.drop_all()
+
     async def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
         point = await self._open_point(index)
         order: list[Clause] = [{"_shard_doc": "asc"}]

@@ -84,6 +84,11 @@ class VersionedIndices:
             raise ValueError(f"{index} is behind the alias {self._alias}")
         await self._ask("DELETE", f"/{index}?ignore_unavailable=true", None)
 
+    async def drop_all(self) -> None:
+        """Delete the indices of all versions; the alias goes with them."""
+        for index in await self.names():
+            await self._ask("DELETE", f"/{index}?ignore_unavailable=true", None)
+
     async def _create(self, name: str, aliases: dict[str, Any]) -> None:
         components = await self._components()
         if lacking := [each for each in COMPONENTS if each not in components]:

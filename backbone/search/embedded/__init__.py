@@ -172,6 +172,14 @@ class EmbeddedSearchIndex:
 
         await self._write(drop)
 
+    async def drop_all(self) -> None:
+        def drop(connection: sqlite3.Connection) -> None:
+            sql = "SELECT number FROM indices WHERE alias = ?"
+            for (number,) in connection.execute(sql, (self._alias,)).fetchall():
+                drop_index(connection, number)
+
+        await self._write(drop)
+
     async def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
         last = 0
 

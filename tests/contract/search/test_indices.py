@@ -1,11 +1,13 @@
 """The search port's indices: one alias, versions behind it, on both adapters alike."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from backbone.errors import Unavailable
 from backbone.search import SearchIndex, SearchQuery
+from backbone.wiring import open_search
 from tests.support.rebuilding import swapped
 from tests.support.search import NOBODY, SearchSite, document, ids, stored
 from tests.support.waiting import until
@@ -109,3 +111,21 @@ async def test_without_an_alias_everything_waits(site: SearchSite) -> None:
     with pytest.raises(Unavailable):
         await search.put([document(1)], f"{site.settings.search_alias}-7")
     assert await search.indices() == []
+
+
+async def test_an_alias_of_a_while_is_dropped_with_all_its_indices(site: SearchSite) -> None:
+    """Nothing is left of it; an alias whose name begins alike keeps what it has."""
+    search = site.open()
+    await search.ensure()
+    await search.create_next()
+    neighbour = open_search(replace(site.settings, search_alias=f"{site.settings.search_alias}-other"))
+    try:
+        await neighbour.ensure()
+        await search.drop_all()
+        assert await search.indices() == []
+        assert not await search.exists()
+        assert await neighbour.exists()
+        await search.drop_all()
+    finally:
+        await neighbour.drop_all()
+        await neighbour.close()
