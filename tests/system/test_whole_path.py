@@ -88,7 +88,10 @@ async def check_mentions(stores: Stores, fold: Fold, listeners: dict[str, Listen
 
 
 async def check_rebuild(surroundings: Surroundings, stores: Stores, fold: Fold) -> None:
-    """A rebuild by a process of its own leaves another index with the same documents behind the alias."""
+    """A rebuild by a process of its own leaves another index with the same documents behind the alias.
+
+    A rollback goes back to the index before, which holds the same.
+    """
     before = await stores.search.current()
     live = await compare.documents_of(stores.search)
     report = json.loads(await surroundings.run("rebuild", "search", "--json"))
@@ -99,4 +102,8 @@ async def check_rebuild(surroundings: Surroundings, stores: Stores, fold: Fold) 
     assert report["counts"]["deleted"] == len(fold.deleted)
     assert await compare.documents_of(stores.search) == live
     await compare.check_index(stores.search, fold)
-    assert await stores.search.indices() == [after]
+    assert await stores.search.indices() == [before, after]
+    rolled = json.loads(await surroundings.run("rebuild", "search", "--rollback", "--drop", "--json"))
+    assert (rolled["index"], rolled["dropped"]) == (before, [after])
+    assert await stores.search.indices() == [before]
+    await compare.check_index(stores.search, fold)
