@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from backbone.clock import SystemClock
+from backbone.errors import Unavailable
 from backbone.eventlog import NewRecord
+from backbone.search import Tombstone
 from backbone.settings import Settings
 from backbone.wiring import open_ports
+from indexer import purging
 from indexer.projection import document_of_event
 from indexer.purging import PURGED_AFTER_MS, Purge
 from schemas.documents import SearchDocument
@@ -19,6 +22,7 @@ from tests.support.eventlog import dropped_topics
 from tests.support.histories import History, Platform, history
 from tests.support.messaging import MOMENT_MS
 from tests.support.search import dropped_indices
+from tests.support.waiting import until
 
 BEYOND_MS = MOMENT_MS + PURGED_AFTER_MS + 60_000
 
@@ -104,3 +108,34 @@ async def test_nothing_is_purged_while_something_is_parked(platform: Platform) -
     await platform.index_everything()
     assert await purge_at(platform).step() == 0
     assert await platform.documents() == made.expected
+
+
+async def test_it_goes_on_by_itself(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an index that is away for a look, batches follow one another until nothing is due; it stops."""
+    for name in ("LOOK_EVERY_S", "PACE_S"):
+        monkeypatch.setattr(purging, name, 0.01)
+    monkeypatch.setattr(purging, "BATCH_MAX", 3)
+    made = await indexed(platform)
+    look, looks = platform.search.tombstones, 0
+
+    async def away_at_first(before_ms: int, limit: int) -> list[Tombstone]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise Unavailable("search", "away")
+        return await look(before_ms, limit)
+
+    monkeypatch.setattr(platform.search, "tombstones", away_at_first)
+    stop = asyncio.Event()
+    running = asyncio.create_task(purge_at(platform).run(stop))
+
+    async def purged() -> bool:
+        return await platform.documents() == living(made)
+
+    try:
+        await until(purged, every_s=0.1)
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await running
+    assert looks > 3
