@@ -53,7 +53,7 @@ def parse_query(q: str, timezone: ZoneInfo) -> SearchQuery:
     A word that nothing follows, not even a blank, may still be being typed.
     """
     parts = _Parts(timezone, SearchQuery())
-    text = normalize("NFC", _encodable(q))
+    text = _encodable(q)
     last = None
     for last in _ITEM.finditer(text):
         parts.take(last)
@@ -113,7 +113,7 @@ class _Parts:
         elif item["quoted"] is None:
             self._add_words(value, negated=negated)
         elif value and not (negated and _says_nothing(value)):
-            self._lists["not_phrases" if negated else "phrases"].append(value)
+            self._lists["not_phrases" if negated else "phrases"].append(_composed(value))
 
     def add(self, operator: str, value: str, *, negated: bool = False) -> bool:
         """Add what an operator says; return False when the value is none of its values."""
@@ -133,7 +133,7 @@ class _Parts:
 
     def begin(self, word: str) -> None:
         """Say which of the words may still be being typed."""
-        self._single["begun_word"] = word
+        self._single["begun_word"] = _composed(word)
 
     def sort(self, order: str) -> None:
         """Set the order."""
@@ -147,7 +147,7 @@ class _Parts:
     def _add_words(self, text: str, *, negated: bool) -> None:
         for quote in _QUOTES:
             text = text.replace(quote, " ")
-        words = text.split()
+        words = _composed(text).split()
         if negated:
             self._lists["not_words"].extend(word for word in words if not _says_nothing(word))
         else:
@@ -184,6 +184,11 @@ def _midnight_ms(text: str, timezone: ZoneInfo) -> int | None:
         return None
     begin = datetime(day.year, day.month, day.day, tzinfo=timezone)
     return max(0, round(begin.timestamp() * 1000))
+
+
+def _composed(text: str) -> str:
+    """Compose what is looked for in texts, as they are in the index; ids are what they are."""
+    return normalize("NFC", text)
 
 
 def _encodable(text: str) -> str:

@@ -33,18 +33,25 @@ class Ports:
     notifier: int
 
 
+# What was given to a process that may not listen yet looks free to the next one.
+_given: set[int] = set()
+
+
 def free_ports() -> Ports:
-    """Choose four ports."""
-    chosen: set[int] = set()
+    """Choose four ports that were not chosen before."""
+    chosen: list[int] = []
     while len(chosen) < 4:
         port = random.randrange(20_000, 32_000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        chosen.add(port)
+        chosen.append(port)
+        _given.add(port)
     return Ports(*chosen)
 
 
