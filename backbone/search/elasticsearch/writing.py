@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 
 from backbone.search import DEPENDENCY, ItemFailure
 from backbone.search.elasticsearch.answers import Overloaded
@@ -28,6 +29,9 @@ Send = Callable[[str, bytes], Awaitable[Any]]
 """Posts a bulk body to a path; returns the decoded answer or raises the errors of the answers."""
 
 log = structlog.get_logger()
+sent_again = Counter(
+    "maeari_search_sent_again", "Documents that the index had no room for, and that were sent again."
+)
 
 
 class BulkWriter:
@@ -77,6 +81,7 @@ class BulkWriter:
             log.info("search_overloaded", documents=len(found.not_taken), reason=found.reason)
             await asyncio.sleep(wait_s)
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+            sent_again.inc(len(found.not_taken))
             # A part of a portion fits wherever the portion did.
             (portion,) = bodies(found.not_taken)
 

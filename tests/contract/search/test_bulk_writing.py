@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from backbone.errors import Unavailable
 from backbone.search import IndexedDocument
@@ -102,7 +103,9 @@ async def test_only_what_was_not_taken_is_sent_again(bench: Bench, status: int) 
         return status if turned[message_id] >= 0 else None
 
     bench.door.turns_away = turns_away
+    before = REGISTRY.get_sample_value("maeari_search_sent_again_total") or 0.0
     assert await bench.put(*(document(number) for number in range(8))) == []
+    assert REGISTRY.get_sample_value("maeari_search_sent_again_total") == before + 4
     assert bench.door.sent[1:] == [["msg_2", "msg_5"], ["msg_2", "msg_5"]]
     assert await bench.held() == {f"msg_{number}": number + 1 for number in range(8)}
 
