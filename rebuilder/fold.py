@@ -25,8 +25,8 @@ class Fold:
 
     def __init__(self, purged_before: str = "") -> None:
         self.digests = Digests(purged_before)
-        # By id: version, hash, whether it is deleted, and whether the digests count it.
-        self._newest: dict[str, tuple[int, int, bool, bool]] = {}
+        # By id: version, hash, whether it is deleted, and the channel whose digest counts it, if one does.
+        self._newest: dict[str, tuple[int, int, bool, str | None]] = {}
 
     @property
     def messages(self) -> int:
@@ -49,10 +49,11 @@ class Fold:
             version, known_hash, known_deleted, counted = known
             if document.version == version:
                 return Taken.OLDER if hashed == known_hash else Taken.CONTRADICTION
-            if counted:
-                self.digests.remove(document.channel, known_hash, known_deleted)
+            if counted is not None:
+                self.digests.remove(counted, known_hash, known_deleted)
         counts = self.digests.counts(document)
         if counts:
             self.digests.add(document.channel, hashed, document.deleted)
-        self._newest[message_id] = (document.version, hashed, document.deleted, counts)
+        channel = document.channel if counts else None
+        self._newest[message_id] = (document.version, hashed, document.deleted, channel)
         return Taken.NEWER

@@ -19,7 +19,7 @@ from backbone.search import ItemFailure
 from indexer.projection import document_of_event, document_of_state
 from rebuilder.fold import Fold, Taken
 from rebuilder.patience import patiently
-from rebuilder.report import Problem
+from rebuilder.report import UNREADABLE, Problem
 from schemas.documents import IndexedDocument
 from schemas.events import decode_message_event
 from schemas.states import decode_state
@@ -115,7 +115,7 @@ class Replay:
                 return document_of_state(decode_state(value))
             return document_of_event(decode_message_event(value))
         except DecodeError as error:
-            self._note(record, f"cannot be read: {error}")
+            self._note(record, f"{UNREADABLE}: {error}")
             return None
 
     def _is_newest(self, record: Record, indexed: IndexedDocument) -> bool:

@@ -9,6 +9,9 @@ Source = Literal["state", "events", "both"]
 Outcome = Literal["swapped", "refused", "dry run"]
 
 
+UNREADABLE = "cannot be read"
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """A record that cannot be read or applied, and where it lies."""
 
@@ -16,6 +19,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     offset: int
     reason: str
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the record itself is what is wrong."""
+        return self.reason.startswith(UNREADABLE)
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}/{self.offset}: {self.reason}"

@@ -24,7 +24,7 @@ from rebuilder.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Offsets, 
 from rebuilder.report import Counts, Outcome, Report, Source
 from rebuilder.target import Target, fresh_target, previous_target
 from schemas.documents import IndexedDocument
-from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
+from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS, MESSAGES_STATE
 
 SWAP_ATTEMPTS = 3
 _CATCH_UP_PASSES = 10
@@ -184,11 +184,20 @@ class _Rebuild:
 
     def _check_problems(self) -> None:
         if self._replay.problem_count:
-            raise NotProven(f"records that cannot be read or applied: {self._replay.problem_count:,}")
+            raise NotProven(
+                f"records that cannot be read or applied: {self._replay.problem_count:,}{self._way_on()}"
+            )
         if outlived := self._replay.outlived:
             raise NotProven(
                 f"the log lost deletions to compaction while it was read: {outlived:,}; rebuild again"
             )
+
+    def _way_on(self) -> str:
+        """Say how to rebuild all the same, where events of the past are unreadable and states are not."""
+        unreadable = {problem.topic for problem in self._replay.problems if problem.unreadable}
+        if self._ways.source == "state" or not unreadable or MESSAGES_STATE.name in unreadable:
+            return ""
+        return "; with --from state they are not read"
 
     async def _scan(self, index: str) -> Digests:
         self._progress.step(f"check {index}", self._replay.fold.digests.messages)

@@ -27,6 +27,7 @@ _JOINED_SYLLABLES_MIN = 3
 # What fewer letters begin are too many words.
 BEGUN_CHARACTERS_MIN = 2
 
+WORD_TERMS_MAX = 40
 # What is longer is no word: nobody looks for another form of it.
 _WORD_SYLLABLES_MAX = 20
 _LATIN = re.compile(r"[A-Za-z]")
@@ -56,16 +57,30 @@ def readings_of_words(query: SearchQuery) -> Iterator[tuple[Reading, ...]]:
 
 
 def readings_of_word(word: str, *, begun: bool = False) -> tuple[Reading, ...]:
-    """Return the readings of a word, the best first; none where it is nothing but punctuation."""
+    """Return the readings of a word, the best first; none where it is nothing but punctuation.
+
+    A word of very many terms is looked for by the first of them: a text may repeat them without end.
+    """
     found = tokens(word)
     if not found:
         return ()
+    if len(found) > WORD_TERMS_MAX:
+        return (Reading((Part("exact", word[: found[WORD_TERMS_MAX - 1].end]),)),)
     if (letters := initials_sought(word)) is not None:
         return (*_itself(word, found), Reading((Part("initials", letters),), 0.7))
     readings = [*_itself(word, found), *_of_syllables(word)]
     if begun:
         readings += _begun(word, len(found[-1].term))
     return tuple(readings)
+
+
+def readings_excluded(word: str) -> tuple[Reading, ...]:
+    """Return what a text must not hold where a word must not occur: the word itself, and its English forms.
+
+    Whatever else it might stand for would hide messages that do not hold it.
+    """
+    found = tokens(word)
+    return tuple(_itself(word, found)) if found else ()
 
 
 def reading_of_phrase(phrase: str) -> Reading | None:
@@ -92,7 +107,8 @@ def _of_syllables(word: str) -> Iterator[Reading]:
     yield Reading((Part("korean", word),))
     yield from _over_blanks(word, 0.8)
     for base in bases(word):
-        yield Reading((Part("exact", base),), 0.9)
+        # A syllable alone is seldom, and would outweigh the word itself.
+        yield Reading((Part("exact", base),), 0.9 if len(base) > 1 else 0.05)
         if _LATIN.search(base):
             yield Reading((Part("stemmed", base),), 0.9)
         yield from _over_blanks(base, 0.6)

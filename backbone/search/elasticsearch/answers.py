@@ -18,6 +18,7 @@ from schemas.documents import SearchDocument
 _TOO_MUCH = ("too many nested clauses", "too many clauses", "exceeded the allowed maximum")
 # Where a blank was left out before the words were cut, the server takes it for a part of the word before.
 _BLANK_MARKED = re.compile(r"(\s+)</em>")
+FRAGMENT_MAX_CHARACTERS = 500
 NOTHING = SearchPage(hits=(), total=0, cursor=None)
 
 
@@ -65,10 +66,20 @@ def _hit(hit: Mapping[str, Any]) -> Hit:
         score=hit["_score"],
         source=msgspec.convert(hit["_source"], SearchDocument),
         highlight={
-            field: tuple(_BLANK_MARKED.sub(r"</em>\1", fragment) for fragment in fragments)
+            field: tuple(_short(_BLANK_MARKED.sub(r"</em>\1", fragment)) for fragment in fragments)
             for field, fragments in hit.get("highlight", {}).items()
         },
     )
+
+
+def _short(fragment: str) -> str:
+    """Cut a fragment of a text without a blank or a full stop, which the server leaves as long as it is."""
+    if len(fragment) <= FRAGMENT_MAX_CHARACTERS:
+        return fragment
+    first = max(0, fragment.find("<em>"))
+    start = max(0, first - FRAGMENT_MAX_CHARACTERS // 4)
+    cut = re.sub(r"<[^>]*$", "", fragment[start : start + FRAGMENT_MAX_CHARACTERS])
+    return cut if cut.rfind("<em>") <= cut.rfind("</em>") else f"{cut}</em>"
 
 
 def refusal(status: int, body: Any, alias: str) -> Exception:

@@ -15,7 +15,7 @@ from backbone.search.readings import (
     Part,
     Reading,
     reading_of_phrase,
-    readings_of_word,
+    readings_excluded,
     readings_of_words,
 )
 
@@ -50,7 +50,7 @@ def bool_query(query: SearchQuery, rights: Rights) -> Clause | None:
     wanted = [*readings_of_words(query), *_phrases(query.phrases)]
     if (query.words or query.phrases) and not wanted:
         return None
-    unwanted = [*filter(None, map(readings_of_word, query.not_words)), *_phrases(query.not_phrases)]
+    unwanted = [*filter(None, map(readings_excluded, query.not_words)), *_phrases(query.not_phrases)]
     expansions = max(1, _OPEN_EXPANSIONS // max(1, sum(map(_open_phrases, (*wanted, *unwanted)))))
     return {
         "bool": {

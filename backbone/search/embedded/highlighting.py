@@ -28,20 +28,26 @@ class Needle(NamedTuple):
     form: Form
 
 
-def needles(query: SearchQuery) -> list[Needle]:
+Needles = tuple[Needle, ...]
+"""What stands for one reading of a word: each of them must be there."""
+
+
+def needles(query: SearchQuery) -> list[Needles]:
     """Return what the query looks for: each way to read its words, and its phrases."""
     phrases = filter(None, map(reading_of_phrase, query.phrases))
     readings = (*(each for found in readings_of_words(query) for each in found), *phrases)
-    parts = (part for reading in readings for part in reading.parts if part.form in COLUMNS)
-    return list(dict.fromkeys(map(_needle, parts)))
+    kept = (reading for reading in readings if all(part.form in COLUMNS for part in reading.parts))
+    return list(dict.fromkeys(tuple(map(_needle, reading.parts)) for reading in kept))
 
 
-def highlighted(text: str, terms: Terms, sought: Sequence[Needle]) -> tuple[str, ...]:
+def highlighted(text: str, terms: Terms, sought: Sequence[Needles]) -> tuple[str, ...]:
     """Return the fragments of the text that hold the needles, marked with <em>; `terms` are its terms."""
     columns = {form: f" {column} " for form, column in zip(COLUMNS, terms, strict=True)}
     places = FormPlaces(text)
+    there = [each for each in sought if all(needle.terms in columns[needle.form] for needle in each)]
+    wanted = dict.fromkeys(needle for each in there for needle in each)
     # Each of these looks for its next place only when it is asked for one: late places cost nothing.
-    found = heapq.merge(*(_spans(needle, columns[needle.form], places) for needle in sought))
+    found = heapq.merge(*(_spans(needle, columns[needle.form], places) for needle in wanted))
     return tuple(_marked(text, marks) for marks in _fragments(found))
 
 

@@ -15,12 +15,13 @@ import msgspec
 from backbone.search import CursorExpired, Hit, Rights, SearchPage, SearchQuery, Witness
 from backbone.search.cursors import AfterHit, Number, seal
 from backbone.search.embedded.forms import COLUMNS, WEIGHTS, Terms
-from backbone.search.embedded.highlighting import Needle, highlighted, needles
+from backbone.search.embedded.highlighting import Needles, highlighted, needles
 from backbone.search.embedded.query import (
     ORDER,
     Condition,
     after,
     conjunction,
+    exact_expression,
     excluded_expression,
     filters,
     match_expression,
@@ -31,6 +32,8 @@ from backbone.search.embedded.witness import holds, last_change
 from schemas.documents import SearchDocument
 
 POINT_KEPT_MS = 120_000
+# What another form of a word is worth, beside the word as it was typed.
+INEXACT = 0.1
 _GONE = "the point in time of the cursor is gone"
 
 _decoder = msgspec.json.Decoder(SearchDocument)
@@ -80,7 +83,7 @@ class Asked:
             return None
         return holds(self.connection, self.number, self.witness, change)
 
-    def _hit(self, index: str, document: int, score: float | None, sought: list[Needle]) -> Hit:
+    def _hit(self, index: str, document: int, score: float | None, sought: list[Needles]) -> Hit:
         sql = f"SELECT message_id, source FROM documents_{self.number} WHERE document = ?"
         message_id, encoded = self.connection.execute(sql, (document,)).fetchone()
         source = _decoder.decode(encoded)
@@ -195,13 +198,16 @@ def _ranked(asked: Asked) -> Condition:
         hits = f"SELECT d.document, 0.0 AS score FROM documents_{asked.number} d"
         parameters = matching.parameters
     else:
+        # FTS5 ranks the best lowest; the outside knows scores that grow. It also weighs what is rare more
+        # than what was asked for: texts that hold the very words come first.
         score = f"-bm25({words}, {', '.join(map(str, WEIGHTS))})"
-        # FTS5 ranks the best lowest; the outside knows scores that grow.
+        exact = f"d.document IN (SELECT rowid FROM {words} WHERE {words} MATCH ?)"
         hits = (
-            f"SELECT d.document, r.score FROM documents_{asked.number} d JOIN"
+            f"SELECT d.document, r.score * iif({exact}, 1.0, {INEXACT}) AS score"
+            f" FROM documents_{asked.number} d JOIN"
             f" (SELECT rowid AS document, {score} AS score FROM {words} WHERE {words} MATCH ?) r"
             " USING (document)"
         )
-        parameters = (expression, *matching.parameters)
+        parameters = (exact_expression(asked.query), expression, *matching.parameters)
     order = "score DESC, d.created_at_ms DESC, d.document DESC"
     return Condition(f"{hits} WHERE {matching.sql} ORDER BY {order}", parameters)

@@ -12,7 +12,7 @@ import msgspec
 from backbone.search import Rights, SearchQuery
 from backbone.search.cursors import AfterHit
 from backbone.search.embedded.forms import COLUMNS, terms_sought
-from backbone.search.readings import Part, Reading, reading_of_phrase, readings_of_word, readings_of_words
+from backbone.search.readings import Part, Reading, reading_of_phrase, readings_excluded, readings_of_words
 
 
 class Condition(NamedTuple):
@@ -44,9 +44,15 @@ def match_expression(query: SearchQuery) -> str | None:
     return " AND ".join([*parts, *_phrases(query.phrases)]) or None
 
 
+def exact_expression(query: SearchQuery) -> str | None:
+    """Return the FTS5 expression for the texts that hold what was asked for as it was typed."""
+    parts = [_whole(readings[0]) for readings in readings_of_words(query)]
+    return " AND ".join([*parts, *_phrases(query.phrases)]) or None
+
+
 def excluded_expression(query: SearchQuery) -> str | None:
     """Return the FTS5 expression for what must not occur, None where there is no such thing."""
-    parts = [_any_reading(readings) for word in query.not_words if (readings := readings_of_word(word))]
+    parts = [_any_reading(readings) for word in query.not_words if (readings := readings_excluded(word))]
     return " OR ".join([*parts, *_phrases(query.not_phrases)]) or None
 
 

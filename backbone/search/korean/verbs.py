@@ -17,7 +17,7 @@ _ENDINGS = {
         """,
     "vowel": "요 서 도 야 야지 주세요 줘 줘요 봐 보세요 볼게요 두 놓",
     "stem": """
-        다 는 면 는데 는데요 려고 려면 면서 지만 습니다 습니까 으면 으려고 으니 는지 네요 나요 세요 으세요
+        다 고 는 면 는데 는데요 려고 려면 면서 지만 습니다 습니까 으면 으려고 으니 는지 네요 나요 세요 으세요
         도록 거나 기가 기는 기를 자마자
         """,
     "ㅂ": "니다 니까 시다 니다만",
@@ -28,6 +28,8 @@ _AFTER = {what: frozenset(endings.split()) for what, endings in _ENDINGS.items()
 # How the last vowel of a stem and 어 or 아 become one, and back.
 _CONTRACTED = {"ㅣ": "ㅕ", "ㅜ": "ㅝ", "ㅗ": "ㅘ", "ㅚ": "ㅙ"}
 _PARTED = {contracted: vowel for vowel, contracted in _CONTRACTED.items()} | {"ㅐ": "ㅐ", "ㅔ": "ㅔ"}
+# 끝났다 is of 끝나다; without the past nothing tells it from a noun.
+_PARTED_IN_THE_PAST = {"ㅏ": "ㅏ", "ㅓ": "ㅓ"}
 _SHORTEST_STEM, _LONG_STEM = 2, 4
 
 
@@ -58,7 +60,7 @@ def _stem(before: str, last: str, ending: str) -> str | None:
     """
     final = final_of(last)
     if final == "ㅆ":
-        if ending not in _AFTER["past"]:
+        if ending and ending not in _AFTER["past"]:
             return None
         return before if last in "었았" else _parted(before, last)
     if ending in _AFTER["stem"]:
@@ -76,7 +78,8 @@ def _parted(before: str, last: str) -> str | None:
         return before[:-1] + with_final(before[-1], NO_FINAL) + "르"
     if last in "해했":
         return ""
-    vowel = _PARTED.get(vowel_of(last))
+    past = final_of(last) == "ㅆ"
+    vowel = _PARTED.get(vowel_of(last)) or (_PARTED_IN_THE_PAST.get(vowel_of(last)) if past else None)
     return None if vowel is None else before + with_vowel(last, vowel)
 
 

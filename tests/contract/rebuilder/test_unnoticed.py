@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from backbone.health import Health
-from backbone.search import Rights, SearchIndex, SearchQuery
+from backbone.search import CursorExpired, Rights, SearchIndex, SearchQuery
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from indexer.service import Indexer
@@ -59,11 +59,18 @@ class Searcher:
         return index in self.indices
 
     async def all_of(self, query: SearchQuery) -> dict[str, int]:
-        """Follow the cursors to the end: an index that is swapped away meanwhile keeps its points in time."""
+        """Follow the cursors to the end: an index that is swapped away meanwhile keeps its points in time.
+
+        The rebuild after the next one drops it: whoever is still paging then begins anew, as clients do.
+        """
         found: dict[str, int] = {}
         cursor: str | None = None
         while True:
-            page = await self.search.search(query, Rights(), 100, cursor)
+            try:
+                page = await self.search.search(query, Rights(), 100, cursor)
+            except CursorExpired:
+                found, cursor = {}, None
+                continue
             self.searches += 1
             found |= {hit.id: hit.source.version for hit in page.hits}
             self.indices |= {hit.index for hit in page.hits}
