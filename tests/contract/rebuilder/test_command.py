@@ -72,7 +72,10 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
     output = capsys.readouterr()
     assert json.loads(output.out.splitlines()[-1])["problems"][0]["topic"] == "messages.created"
     last = output.err.splitlines()[-1]
-    assert last == "maeari: rebuild search refused: records that cannot be read or applied: 1"
+    assert last == (
+        "maeari: rebuild search refused: records that cannot be read or applied: 1;"
+        " with --from state they are not read"
+    )
 
 
 async def test_it_goes_back_and_says_so(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
