@@ -19,6 +19,8 @@ _TOO_MUCH = ("too many nested clauses", "too many clauses", "exceeded the allowe
 # Where a blank was left out before the words were cut, the server takes it for a part of the word before.
 _BLANK_MARKED = re.compile(r"(\s+)</em>")
 FRAGMENT_MAX_CHARACTERS = 500
+# How long the server may look for the hits of one page.
+LOOKED_FOR_S = 5
 NOTHING = SearchPage(hits=(), total=0, cursor=None)
 
 
@@ -91,17 +93,24 @@ def refusal(status: int, body: Any, alias: str) -> Exception:
     match root.get("type"):
         case "search_context_missing_exception":
             return CursorExpired("the point in time of the cursor is gone")
+        case "search_timeout_exception":
+            return Unavailable(DEPENDENCY, f"a search took longer than {LOOKED_FOR_S} s")
         case "resource_already_exists_exception":
             return AlreadyThere(reason)
         case "aliases_not_found_exception":
             return AliasMoved(reason)
+    return _of_alias(root, body, alias) or _by_status(status, reason, body)
+
+
+def _of_alias(root: Mapping[str, Any], body: Any, alias: str) -> Exception | None:
+    match root.get("type"):
         case "invalid_alias_name_exception":
             taken = f"the search server has an index named {alias}, which must be an alias"
             return SetupError(f"{taken}: delete that index, or set MAEARI_SEARCH_ALIAS")
         case "index_not_found_exception" if alias in (root.get("index"), root.get("resource.id")):
             missing = f"nothing is behind the alias {alias}: start the indexer (maeari indexer)"
             return Absent(DEPENDENCY, missing, body)
-    return _by_status(status, reason, body)
+    return None
 
 
 def _by_status(status: int, reason: str, body: Any) -> Exception:

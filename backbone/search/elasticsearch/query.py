@@ -4,7 +4,7 @@ Guarantees: rights and `deleted: false` are filters of every query; the text of 
 a value, never syntax.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from backbone.search import Rights, SearchQuery
@@ -59,29 +59,6 @@ def bool_query(query: SearchQuery, rights: Rights) -> Clause | None:
             "must_not": [_any_reading(readings, expansions) for readings in unwanted] + _excluded(query),
         }
     }
-
-
-def highlight(words: Sequence[Clause]) -> Clause:
-    """Return what marks these words in the hits, in every form that they look for: others only cost time."""
-    return {
-        "fields": {"content": {"matched_fields": sorted({"content", *_fields_in(words)})}},
-        # Only the words: otherwise each hit is marked by way of every private channel of the searcher.
-        "highlight_query": {"bool": {"must": words}},
-        "pre_tags": ["<em>"],
-        "post_tags": ["</em>"],
-    }
-
-
-def _fields_in(clause: object) -> Iterator[str]:
-    """Yield the fields of the content: they are keys, and what users write never is."""
-    if isinstance(clause, dict):
-        for key, value in clause.items():
-            if key == "content" or key.startswith("content."):
-                yield key
-            yield from _fields_in(value)
-    elif isinstance(clause, list):
-        for each in clause:
-            yield from _fields_in(each)
 
 
 def _phrases(phrases: Sequence[str]) -> list[tuple[Reading, ...]]:

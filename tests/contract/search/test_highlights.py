@@ -87,3 +87,23 @@ def test_places_are_those_of_the_tokens() -> None:
         for number in numbers:
             assert places.span(number) == (found[number].start, found[number].end), text
         assert places.span(len(found)) is None
+
+
+async def test_words_far_behind_are_marked(search: SearchIndex) -> None:
+    """Given long texts whose words stand at the end, beside texts that hold them at once, all are marked."""
+    far = "앞에 놓인 말 " * 4_900
+    await stored(
+        search,
+        document(1, f"{far}열쇠"),
+        document(2, "열쇠"),
+        document(3, f"{far}열쇠 {far[:1000]}"),
+        document(4, f"열쇠 {far}"),
+    )
+    for sort in ("relevance", "newest"):
+        page = await search.search(SearchQuery(words=("열쇠",), sort=sort), NOBODY, 3)
+        rest = await search.search(SearchQuery(words=("열쇠",), sort=sort), NOBODY, 3, page.cursor)
+        hits = [*page.hits, *rest.hits]
+        assert len(hits) == 4
+        for hit in hits:
+            assert len(hit.highlight["content"]) == 1
+            assert "<em>열쇠</em>" in hit.highlight["content"][0]

@@ -11,6 +11,7 @@ import pytest
 
 from backbone.errors import Unavailable
 from backbone.search import QueryRefused, Rights, SearchIndex, SearchQuery
+from backbone.search.elasticsearch import searching
 from backbone.search.embedded import searchers
 from backbone.search.embedded.searchers import THREADS, Searchers
 from backbone.search.embedded.store import SearchFile
@@ -74,6 +75,20 @@ async def test_the_server_s_refusal_of_too_much_is_no_outage(real_settings: Sett
         with pytest.raises(QueryRefused):
             await search.search(SearchQuery(phrases=("w x " * 20_000,)), NOBODY, 1)
         assert await ids(search, SearchQuery(words=("배포",))) == {"msg_1"}
+
+
+async def test_the_server_gives_up_in_time(real_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a phrase that repeats itself, in texts that do, a search is over before others suffer."""
+    async with search_site(real_settings) as site:
+        search = site.open()
+        await search.ensure()
+        await stored(search, *(document(number, "가나" * 20_000) for number in range(40)))
+        repeating = SearchQuery(phrases=("가나" * 250,))
+        assert (await search.search(repeating, NOBODY, 1)).total == 40
+        monkeypatch.setattr(searching, "LOOKED_FOR_S", 0.01)
+        with pytest.raises(Unavailable, match="longer than"):
+            await search.search(repeating, NOBODY, 1)
+        assert await ids(search, SearchQuery(authors=("nobody",))) == set()
 
 
 class Heavy:

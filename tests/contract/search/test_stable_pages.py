@@ -12,7 +12,7 @@ from elasticsearch import AsyncElasticsearch
 
 from backbone.search import CursorExpired, CursorInvalid, IndexedDocument, SearchIndex, SearchQuery, Sort
 from backbone.search.cursors import AfterHit, seal, unseal
-from backbone.search.elasticsearch import AfterScore
+from backbone.search.elasticsearch.searching import AfterScore
 from backbone.search.embedded import EmbeddedSearchIndex
 from backbone.search.embedded.pages import POINT_KEPT_MS, AfterPlace
 from backbone.settings import Settings
