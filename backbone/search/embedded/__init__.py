@@ -21,15 +21,12 @@ from backbone.search.admission import admitted
 from backbone.search.cursors import AfterHit, seal, unseal
 from backbone.search.embedded.layout import outdated, renew_words
 from backbone.search.embedded.pages import (
-    AfterPlace,
     Asked,
     first_page_by_relevance,
-    keep_point,
-    number_of_point,
     page_by_relevance,
     page_by_time,
-    prolong_point,
 )
+from backbone.search.embedded.points import AfterPlace, keep_point, number_of_point, prolong_point
 from backbone.search.embedded.purging import deleted_before, remove
 from backbone.search.embedded.query import match_expression
 from backbone.search.embedded.rows import rows_of, store_all

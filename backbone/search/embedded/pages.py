@@ -4,18 +4,18 @@ Guarantees: every page is filtered with the rights given for it; hits by relevan
 while documents come and go, for two minutes after the last page; calls block.
 """
 
-import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from backbone.search import CursorExpired, Hit, Rights, SearchPage, SearchQuery, Witness
-from backbone.search.cursors import AfterHit, Number, seal
+from backbone.search import Hit, Rights, SearchPage, SearchQuery, Witness
+from backbone.search.cursors import AfterHit, seal
 from backbone.search.embedded.forms import COLUMNS, WEIGHTS, Terms
 from backbone.search.embedded.highlighting import Needles, highlighted, needles
+from backbone.search.embedded.points import SCORE_BYTES, AfterPlace, Ranking, change_of_point, score_of
 from backbone.search.embedded.query import (
     ORDER,
     Condition,
@@ -31,27 +31,10 @@ from backbone.search.embedded.store import name_of
 from backbone.search.embedded.witness import holds, last_change
 from schemas.documents import SearchDocument
 
-POINT_KEPT_MS = 120_000
 # What another form of a word is worth, beside the word as it was typed.
 INEXACT = 0.1
-_GONE = "the point in time of the cursor is gone"
 
 _decoder = msgspec.json.Decoder(SearchDocument)
-
-
-class AfterPlace(msgspec.Struct, frozen=True, array_like=True):
-    """A place in hits by relevance: the point in time, and the number of the last hit there."""
-
-    point: str
-    place: Number
-
-
-class Ranking(NamedTuple):
-    """Every hit of a search by relevance, the best first: (document, score), and where and when that was."""
-
-    number: int
-    change: int
-    hits: list[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -113,68 +96,33 @@ def page_by_time(asked: Asked, place: AfterHit | None) -> SearchPage:
 
 
 def first_page_by_relevance(asked: Asked) -> tuple[SearchPage, Ranking]:
-    """Return the first page, its cursor left out, and the ranking that a next page must keep to."""
+    """Return the first page, its cursor left out, and the ranking that its next page keeps to."""
     ranked = _ranked(asked)
     hits = asked.connection.execute(ranked.sql, ranked.parameters).fetchall()
     change = last_change(asked.connection, asked.number)
     page = asked.page(hits[: asked.limit], len(hits), lambda _: "", change)
-    return page, Ranking(asked.number, change, hits)
-
-
-def keep_point(connection: sqlite3.Connection, ranking: Ranking, now_ms: int) -> str:
-    """Store a ranking, forget those that are too old; return the point's name."""
-    expired = "SELECT point FROM points WHERE until_ms < ?"
-    connection.execute(f"DELETE FROM point_hits WHERE point IN ({expired})", (now_ms,))
-    connection.execute("DELETE FROM points WHERE until_ms < ?", (now_ms,))
-    point = secrets.token_urlsafe(12)
-    connection.executemany(
-        "INSERT INTO point_hits (point, place, document, score) VALUES (?, ?, ?, ?)",
-        ((point, place, document, score) for place, (document, score) in enumerate(ranking.hits, 1)),
-    )
-    connection.execute(
-        "INSERT INTO points (point, number, change, until_ms) VALUES (?, ?, ?, ?)",
-        (point, ranking.number, ranking.change, now_ms + POINT_KEPT_MS),
-    )
-    return point
-
-
-def prolong_point(connection: sqlite3.Connection, point: str, now_ms: int) -> None:
-    """Keep a point in time for two minutes more. Raises CursorExpired."""
-    kept = connection.execute(
-        "UPDATE points SET until_ms = ? WHERE point = ? AND until_ms >= ?",
-        (now_ms + POINT_KEPT_MS, point, now_ms),
-    ).rowcount
-    if not kept:
-        raise CursorExpired(_GONE)
+    return page, Ranking(asked.query, asked.rights, asked.number, change, hits)
 
 
 def page_by_relevance(asked: Asked, place: AfterPlace) -> SearchPage:
     """Return the page that follows `place` at its point in time, which lies in the index asked."""
-    found = f"point_hits p JOIN documents_{asked.number} d USING (document)"
+    found = (
+        f"rankings r, json_each(r.documents) e JOIN documents_{asked.number} d ON d.document = e.value"
+        f" WHERE r.point = ?"
+    )
     readable = visible(asked.rights)
     rows = asked.connection.execute(
-        f"SELECT document, p.score, p.place FROM {found}"
-        f" WHERE p.point = ? AND p.place > ? AND {readable.sql} ORDER BY p.place LIMIT ?",
+        f"SELECT d.document, substr(r.scores, 1 + {SCORE_BYTES} * e.key, {SCORE_BYTES}), e.key + 1"
+        f" FROM {found} AND e.key >= ? AND {readable.sql} ORDER BY e.key LIMIT ?",
         (place.point, place.place, *readable.parameters, asked.limit + 1),
     ).fetchall()
     # Counted anew: whoever has the cursor may have fewer rights than whoever asked for the first page.
     total = asked.connection.execute(
-        f"SELECT count(*) FROM {found} WHERE p.point = ? AND {readable.sql}",
-        (place.point, *readable.parameters),
+        f"SELECT count(*) FROM {found} AND {readable.sql}", (place.point, *readable.parameters)
     ).fetchone()[0]
-    (change,) = asked.connection.execute(
-        "SELECT change FROM points WHERE point = ?", (place.point,)
-    ).fetchone()
-    return asked.page(rows, total, lambda last: seal(asked.query, AfterPlace(place.point, last[2])), change)
-
-
-def number_of_point(connection: sqlite3.Connection, point: str) -> int:
-    """Return the number of the index that a point in time looks at. Raises CursorExpired."""
-    sql = "SELECT number FROM points JOIN indices USING (number) WHERE point = ?"
-    row = connection.execute(sql, (point,)).fetchone()
-    if row is None:
-        raise CursorExpired(_GONE)
-    return int(row[0])
+    change = change_of_point(asked.connection, place.point)
+    hits = [(document, score_of(packed), number) for document, packed, number in rows]
+    return asked.page(hits, total, lambda last: seal(asked.query, AfterPlace(place.point, last[2])), change)
 
 
 def _matching(asked: Asked, *, ranked: bool = False) -> Condition:

@@ -22,11 +22,9 @@ CREATE TABLE IF NOT EXISTS indices (
     UNIQUE (alias, version));
 CREATE TABLE IF NOT EXISTS aliases (alias TEXT PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, change INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS points (
-    point TEXT PRIMARY KEY, number INTEGER NOT NULL, change INTEGER NOT NULL, until_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS point_hits (
-    point TEXT NOT NULL, place INTEGER NOT NULL, document INTEGER NOT NULL, score REAL NOT NULL,
-    PRIMARY KEY (point, place)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rankings (
+    point TEXT PRIMARY KEY, asked BLOB NOT NULL UNIQUE, number INTEGER NOT NULL, change INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL, documents TEXT NOT NULL, scores BLOB NOT NULL);
 """
 # The words are cut and stemmed before they come here: FTS5 only parts them at spaces.
 _INDEX = (
@@ -125,11 +123,14 @@ class SearchFile:
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     """Make what is missing. A file that has it all is not locked: a search need not wait for a writer."""
-    if _is_there(connection, "changes"):
+    if _is_there(connection, "rankings"):
         return
     connection.execute("BEGIN IMMEDIATE")
     if _is_there(connection, "indices") and not _is_there(connection, "changes"):
         _add_changes(connection)
+    # Files of earlier versions hold points in time in another form: these are forgotten.
+    for table in ("points", "point_hits"):
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
     for statement in filter(str.strip, _SCHEMA.split(";")):
         connection.execute(statement)
     connection.execute("COMMIT")
@@ -141,9 +142,7 @@ def _is_there(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def _add_changes(connection: sqlite3.Connection) -> None:
-    """Take over a file from before changes were counted; its points in time are forgotten."""
-    connection.execute("DROP TABLE points")
-    connection.execute("DROP TABLE point_hits")
+    """Take over a file from before changes were counted."""
     for (number,) in connection.execute("SELECT number FROM indices").fetchall():
         connection.execute(f"ALTER TABLE documents_{number} ADD COLUMN change INTEGER NOT NULL DEFAULT 0")
 
@@ -208,10 +207,7 @@ def drop_index(connection: sqlite3.Connection, number: int) -> None:
     """Delete an index and the points in time that look at it."""
     connection.execute(f"DROP TABLE words_{number}")
     connection.execute(f"DROP TABLE documents_{number}")
-    connection.execute(
-        "DELETE FROM point_hits WHERE point IN (SELECT point FROM points WHERE number = ?)", (number,)
-    )
-    connection.execute("DELETE FROM points WHERE number = ?", (number,))
+    connection.execute("DELETE FROM rankings WHERE number = ?", (number,))
     connection.execute("DELETE FROM changes WHERE number = ?", (number,))
     connection.execute("DELETE FROM aliases WHERE number = ?", (number,))
     connection.execute("DELETE FROM indices WHERE number = ?", (number,))

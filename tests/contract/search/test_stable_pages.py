@@ -1,7 +1,9 @@
 """The search port's cursors while messages are posted, edited and deleted, and when their time is over."""
 
 import random
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,19 @@ import msgspec
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from backbone.search import CursorExpired, CursorInvalid, IndexedDocument, SearchIndex, SearchQuery, Sort
+from backbone.search import (
+    CursorExpired,
+    CursorInvalid,
+    IndexedDocument,
+    Rights,
+    SearchIndex,
+    SearchQuery,
+    Sort,
+)
 from backbone.search.cursors import AfterHit, seal, unseal
 from backbone.search.elasticsearch.searching import AfterScore
-from backbone.search.embedded import EmbeddedSearchIndex
-from backbone.search.embedded.pages import POINT_KEPT_MS, AfterPlace
+from backbone.search.embedded import EmbeddedSearchIndex, points
+from backbone.search.embedded.points import POINT_KEPT_MS, AfterPlace
 from backbone.settings import Settings
 from tests.support.search import (
     MOMENT_MS,
@@ -138,6 +148,51 @@ async def test_a_point_in_time_lives_two_minutes_from_the_last_page(tmp_path: Pa
     with pytest.raises(CursorExpired):
         await search.search(BY_WORD, NOBODY, 2, cursor)
     await search.close()
+
+
+async def test_who_asks_the_same_of_the_same_state_shares_its_order(tmp_path: Path) -> None:
+    """Given the same search by several, its order is kept once; what has changed since has one of its own."""
+    path = tmp_path / "search.sqlite3"
+    search = EmbeddedSearchIndex(path, "messages")
+    await search.ensure()
+    await stored(search, *(document(number, "배포") for number in range(9)))
+    for rights in (NOBODY, NOBODY, Rights(("secret",)), NOBODY):
+        assert (await search.search(BY_WORD, rights, 2)).cursor is not None
+    assert rankings_in(path) == 2
+    await stored(search, document(9, "배포"))
+    cursor = (await search.search(BY_WORD, NOBODY, 2)).cursor
+    assert rankings_in(path) == 3
+    assert (await search.search(BY_WORD, NOBODY, 20, cursor)).total == 10
+    await search.close()
+
+
+async def test_orders_are_kept_as_far_as_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given more searches than there is room for, those that were not asked for the longest are expired."""
+    path = tmp_path / "search.sqlite3"
+    now_ms = MOMENT_MS
+    search = EmbeddedSearchIndex(path, "messages", lambda: now_ms)
+    await search.ensure()
+    await stored(search, *(document(number, "배포", channel=f"c{number}") for number in range(9)))
+    monkeypatch.setattr(points, "ROOM_BYTES", 3 * 9 * 10)
+    queries = [SearchQuery(words=("배포",), not_channels=(f"x{number}",)) for number in range(5)]
+    cursors = []
+    for query in queries:
+        now_ms += 1
+        cursors.append((await search.search(query, NOBODY, 2)).cursor)
+    kept = rankings_in(path)
+    assert 1 <= kept < 5
+    for query, cursor in zip(queries[-kept:], cursors[-kept:], strict=True):
+        assert len((await search.search(query, NOBODY, 9, cursor)).hits) == 7
+    with pytest.raises(CursorExpired):
+        await search.search(queries[0], NOBODY, 9, cursors[0])
+    await search.close()
+
+
+def rankings_in(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as file:
+        return int(file.execute("SELECT count(*) FROM rankings").fetchone()[0])
 
 
 def forged(site: SearchSite, sort: Sort) -> Iterator[msgspec.Struct]:

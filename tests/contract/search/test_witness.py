@@ -99,9 +99,12 @@ async def test_a_point_in_time_witnesses_its_own_index(search: SearchIndex) -> N
 
 _BEFORE_CHANGES = """
 DROP TABLE changes;
-DROP TABLE points;
+DROP TABLE rankings;
 CREATE TABLE points (
     point TEXT PRIMARY KEY, number INTEGER NOT NULL, total INTEGER NOT NULL, until_ms INTEGER NOT NULL);
+CREATE TABLE point_hits (
+    point TEXT NOT NULL, place INTEGER NOT NULL, document INTEGER NOT NULL, score REAL NOT NULL,
+    PRIMARY KEY (point, place)) WITHOUT ROWID;
 ALTER TABLE documents_1 DROP COLUMN change;
 """
 
