@@ -28,6 +28,7 @@ from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
 TOPICS = MESSAGE_TOPICS
 # Several bulk requests of the index, which are on their way at once; the bytes are bounded as ever.
 LIMITS = BatchLimits(records=2_000)
+ASK_EVERY_S = 5.0
 
 log = structlog.get_logger()
 Versions = list[tuple[Record, IndexedDocument]]
@@ -96,6 +97,12 @@ class Indexer:
         return refusals
 
 
+async def ask(search: SearchIndex) -> None:
+    """Ask the index something small, and see to it that nobody dead holds up the next write."""
+    await search.exists()
+    await search.look_after_writes()
+
+
 async def warn_of_an_empty_index(eventlog: EventLog, search: SearchIndex) -> None:
     """Say so when the index holds nothing of what the group has read: only a rebuild brings it back."""
     try:
@@ -124,6 +131,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(indexer.run(stop), name="indexer")
             tasks.create_task(Purge(eventlog, search, clock).run(stop), name="purge")
-            tasks.create_task(keep_asking(health, DEPENDENCY, search.exists, 5.0, stop), name="search")
+            looking = keep_asking(health, DEPENDENCY, lambda: ask(search), ASK_EVERY_S, stop)
+            tasks.create_task(looking, name="search")
     finally:
         await indexer.close()

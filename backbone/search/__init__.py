@@ -212,6 +212,12 @@ class SearchIndex(Protocol):
     async def release_writes(self) -> None:
         """Let writes go on that a swap held and left so. Such a swap can never be done any more."""
 
+    async def look_after_writes(self) -> None:
+        """Let writes go on that a swap holds too long, as one does whose process is gone.
+
+        Called every few seconds by whoever writes: what is looked at counts from the first look on.
+        """
+
     async def previous(self) -> str | None:
         """Return the index that the last swap took from behind the alias, None when it is gone."""
 

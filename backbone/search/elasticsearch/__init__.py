@@ -21,7 +21,6 @@ from backbone.search import (
 )
 from backbone.search.admission import admitted
 from backbone.search.elasticsearch.answers import Absent
-from backbone.search.elasticsearch.bulk import WritesBlocked
 from backbone.search.elasticsearch.connection import Connection
 from backbone.search.elasticsearch.indices import VersionedIndices
 from backbone.search.elasticsearch.purging import deleted_before, removal, removed
@@ -56,10 +55,9 @@ class ElasticsearchIndex:
         return bool(await self._indices.behind_alias())
 
     async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
-        try:
+        if index is not None:
             return await self._put(documents, index)
-        except WritesBlocked as error:
-            raise (await self._swaps.met(error) if index is None else error) from error
+        return await self._swaps.written(lambda: self._put(documents, None))
 
     async def _put(self, documents: Sequence[IndexedDocument], index: str | None) -> list[ItemFailure]:
         if index is None:
@@ -110,6 +108,9 @@ class ElasticsearchIndex:
     async def release_writes(self) -> None:
         await self._swaps.release()
 
+    async def look_after_writes(self) -> None:
+        await self._swaps.look()
+
     async def previous(self) -> str | None:
         return await self._swaps.previous()
 
@@ -131,10 +132,12 @@ class ElasticsearchIndex:
     async def purge(self, tombstones: Sequence[Tombstone]) -> int:
         if not tombstones:
             return 0
-        try:
-            return removed(await self._bulk(self._live_bulk, removal(tombstones)))
-        except WritesBlocked as error:
-            raise await self._swaps.met(error) from error
+        body = removal(tombstones)
+
+        async def remove() -> int:
+            return removed(await self._bulk(self._live_bulk, body))
+
+        return await self._swaps.written(remove)
 
     async def close(self) -> None:
         await self._searches.settle()

@@ -1,15 +1,16 @@
 """Swaps of the alias while nothing is written behind it, by a block on the live index with a mark beside it.
 
 Guarantees: the alias moves in the one request that takes the mark away, so never after the block was
-lifted; a block whose owner died is lifted by the first writer that met it for LIFTED_AFTER_S seconds, or
-by the next rebuild; a block without a mark is an operator's, and stays.
+lifted; a block whose owner died is lifted by whoever has seen its mark for LIFTED_AFTER_S seconds, or by
+the next rebuild; a block without a mark is an operator's, and stays.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,9 +20,15 @@ from backbone.search.elasticsearch.answers import Absent, AliasMoved
 from backbone.search.elasticsearch.bulk import WritesBlocked
 from backbone.search.elasticsearch.indices import Ask, VersionedIndices
 
-# Longer than writes are ever held, see HELD_MAX_S, and than a request may be under way after that.
-LIFTED_AFTER_S = 30.0
+# Much longer than writes are held, see HELD_MAX_S, with the requests around that. It may be too short for
+# a server that answers slowly: such a swap is refused, and tried again, for its mark is gone.
+LIFTED_AFTER_S = 20.0
+# A writer waits itself, as one of the embedded file does: its caller's pauses would outlast the swap.
+WAITED_MAX_S = 10.0
+_LOOK_AGAIN_S = 0.1
+_TOO_LONG = "the swap took too long, and others write again"
 
+T = TypeVar("T")
 Put = Callable[[Sequence[IndexedDocument], str], Awaitable[list[ItemFailure]]]
 log = structlog.get_logger()
 
@@ -62,7 +69,9 @@ class Swaps:
         self._previous = f"{alias}-previous"
         self._indices = indices
         self._ask = ask
-        self._met: tuple[str, float] = ("", 0.0)
+        self._seen: tuple[str, float] = ("", 0.0)
+        # Of those who look in this process one lifts: what comes second could lift the next swap's block.
+        self._looking = asyncio.Lock()
 
     @asynccontextmanager
     async def swapping(self, index: str, put: Put) -> AsyncIterator[ElasticsearchSwap]:
@@ -102,31 +111,51 @@ class Swaps:
             if self._released in aliases:
                 await self._lift(index)
 
-    async def met(self, error: WritesBlocked) -> Unavailable:
-        """Return what a writer is told that met a block by the alias; lift what lasts too long."""
-        found = await self._indices.with_aliases()
-        live = {name: aliases for name, aliases in found.items() if self._alias in aliases}
-        for index, aliases in live.items():
-            if self._released in aliases:
-                await self._lift(index)
-                return Busy(DEPENDENCY, "writes go on")
-            for mark in aliases:
-                if mark.startswith(self._marks):
-                    return await self._met_mark(index, mark)
-        # The swap may have ended since: then the live index is open, and the next try is taken.
-        blocked = [index for index in live if await self._is_blocked(index)]
-        return error if blocked else Busy(DEPENDENCY, "writes go on")
+    async def written(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Return what `write` by the alias returns, which waits for swaps, WAITED_MAX_S at most.
 
-    async def _met_mark(self, index: str, mark: str) -> Unavailable:
+        Raises what `write` raises, and Busy when writes are held still.
+        """
+        until_s = time.monotonic() + WAITED_MAX_S
+        while True:
+            try:
+                return await write()
+            except WritesBlocked as error:
+                while await self.look():
+                    if time.monotonic() > until_s:
+                        raise Busy(DEPENDENCY, "writes wait for the swap of a rebuild") from error
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                # The swap may have ended since: then the live index is open, and the next try is taken.
+                if any([await self._is_blocked(index) for index in await self._indices.behind_alias()]):
+                    raise
+                if time.monotonic() > until_s:
+                    raise Busy(DEPENDENCY, "writes go on") from error
+
+    async def look(self) -> bool:
+        """Say whether a swap holds the writes by the alias; lift what one has left, or holds for too long."""
+        async with self._looking:
+            for index, aliases in (await self._indices.with_aliases()).items():
+                if self._alias not in aliases:
+                    continue
+                # One that is not blocked yet keeps its mark: the request for the block may be under way.
+                if self._released in aliases and await self._is_blocked(index):
+                    log.warning("search_block_lifted", index=index)
+                    await self._lift(index)
+                for mark in aliases:
+                    if mark.startswith(self._marks):
+                        return await self._still_held(index, mark)
+        return False
+
+    async def _still_held(self, index: str, mark: str) -> bool:
         now_s = time.monotonic()
-        known, since_s = self._met
+        known, since_s = self._seen
         if mark != known:
-            self._met = mark, now_s
+            self._seen = mark, now_s
         elif now_s - since_s > LIFTED_AFTER_S:
             log.warning("search_hold_lifted", index=index, after_s=round(now_s - since_s))
             await self._give_back(index, mark)
-            return Busy(DEPENDENCY, "writes go on")
-        return Busy(DEPENDENCY, "writes wait for the swap of a rebuild")
+            return False
+        return True
 
     async def _hold(self, index: str, mark: str) -> None:
         if await self._is_blocked(index):
@@ -139,6 +168,9 @@ class Swaps:
 
     async def _move(self, behind: Sequence[str], index: str, mark: str) -> None:
         await self._ask("POST", f"/{index}/_refresh", None)
+        if behind and not await self._is_blocked(behind[-1]):
+            # By an operator, or by a request to lift an earlier block that was long under way.
+            raise Unavailable(DEPENDENCY, _TOO_LONG)
         gone = [_remove(name, self._alias, True) for name in behind if name != index]
         actions = [_remove(index, self._previous, False), *gone, _add(index, self._alias)]
         if behind:
@@ -150,7 +182,7 @@ class Swaps:
         try:
             await self._change(actions)
         except (AliasMoved, Absent) as error:
-            raise Unavailable(DEPENDENCY, "the swap took too long, and others write again") from error
+            raise Unavailable(DEPENDENCY, _TOO_LONG) from error
 
     async def _end(self, index: str | None, mark: str, held: bool, moved: bool) -> None:
         if index is None:

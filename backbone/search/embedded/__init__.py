@@ -156,6 +156,9 @@ class EmbeddedSearchIndex:
     async def release_writes(self) -> None:
         """The lock of whoever died is gone with it."""
 
+    async def look_after_writes(self) -> None:
+        """See release_writes."""
+
     async def previous(self) -> str | None:
         return await self._read(lambda connection: pointed_at(connection, previous_of(self._alias)))
 

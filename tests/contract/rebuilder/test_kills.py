@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
+from elasticsearch import AsyncElasticsearch
 
+from backbone.clock import SystemClock
 from backbone.health import Health
 from backbone.search.elasticsearch import swapping
 from backbone.settings import Settings
 from backbone.wiring import open_ports
+from indexer import service
 from indexer.service import Indexer
 from tests.support.histories import Platform, history
 from tests.support.rebuilding import rebuild
@@ -87,6 +90,20 @@ async def live_indexer(settings: Settings) -> AsyncIterator[None]:
             await indexer.close()
 
 
+@asynccontextmanager
+async def serving_indexer(settings: Settings) -> AsyncIterator[None]:
+    """All that the indexer's process does."""
+    stop = asyncio.Event()
+    async with open_ports(settings) as ports, asyncio.TaskGroup() as tasks:
+        health = Health("eventlog", "search")
+        serving = service.serve(ports.eventlog, ports.search, SystemClock(), health, stop)
+        tasks.create_task(serving)
+        try:
+            yield
+        finally:
+            stop.set()
+
+
 @pytest.fixture(autouse=True)
 def short_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swapping, "LIFTED_AFTER_S", 0.5)
@@ -112,6 +129,31 @@ async def test_killed_at_the_worst_moments(platform: Platform, settings: Setting
             assert last.outcome == "swapped"
             assert len(await platform.search.indices()) == 2
     assert await platform.documents() == made.expected
+
+
+async def test_killed_in_a_quiet_time(
+    platform: Platform, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given nobody who writes as the rebuild dies, the indexer frees the way before somebody does."""
+    monkeypatch.setattr(service, "ASK_EVERY_S", 0.1)
+    made = history(43, messages=10)
+    await platform.tell(made.events)
+    async with serving_indexer(settings):
+        await until(lambda: holds(platform, made.expected), within_s=30)
+        killed = await rebuilder(settings, "in_hold")
+        assert await killed.wait() == -signal.SIGKILL
+        await until(lambda: is_free(settings), within_s=30)
+        monkeypatch.setattr(swapping, "LIFTED_AFTER_S", 3600.0)
+        await platform.tell(made.go_on(5))
+        await until(lambda: holds(platform, made.expected), within_s=30)
+
+
+async def is_free(settings: Settings) -> bool:
+    """Say whether no swap's mark is left; a file has none."""
+    if not settings.search_url.startswith("http"):
+        return True
+    async with AsyncElasticsearch(settings.search_url) as server:
+        return not (await server.indices.get_alias(name=f"{settings.search_alias}-swapping-*")).body
 
 
 async def test_killed_at_any_moment(platform: Platform, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Swaps on Elasticsearch when somebody dies, freezes or is not heard: indexing goes on, nothing is lost."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -32,6 +33,12 @@ async def search(site: SearchSite) -> SearchIndex:
 async def server(real_settings: Settings) -> AsyncIterator[AsyncElasticsearch]:
     async with AsyncElasticsearch(real_settings.search_url) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def impatient_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers that a test holds up are told at once."""
+    monkeypatch.setattr(swapping, "WAITED_MAX_S", 0.0)
 
 
 async def taken(search: SearchIndex, number: int) -> bool:
@@ -110,6 +117,79 @@ async def test_a_block_that_was_to_be_lifted_is_lifted_by_the_first_writer(
     assert await taken(search, 1)
 
 
+async def test_whoever_looks_now_and_then_lifts_what_a_dead_one_left(
+    search: SearchIndex, server: AsyncElasticsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a quiet time, the first message that is written after it meets no block any more."""
+    monkeypatch.setattr(swapping, "LIFTED_AFTER_S", 0.2)
+    live = await held_by_the_dead(search, server, "swapping-0123456789abcdef")
+
+    async def lifted() -> bool:
+        await search.look_after_writes()
+        return await marks(server, live) == {live.rpartition("-")[0]}
+
+    assert not await lifted(), "it may be a living one's yet"
+    await until(lifted)
+    assert await taken(search, 1)
+
+
+async def test_looking_leaves_a_living_swap_alone(search: SearchIndex, site: SearchSite) -> None:
+    after, other = await search.create_next(), site.open()
+    async with search.swapping(after) as swap:
+        for _ in range(3):
+            await other.look_after_writes()
+        await swap.done()
+    assert await search.current() == after
+
+
+async def test_a_block_that_has_yet_to_come_is_waited_for(
+    search: SearchIndex, server: AsyncElasticsearch
+) -> None:
+    """Given a swap that ended while its request for the block was under way, a look lifts it later."""
+    live = await search.current()
+    assert live is not None
+    await server.indices.put_alias(index=live, name=f"{live.rpartition('-')[0]}-released")
+    await search.look_after_writes()
+    await server.indices.add_block(index=live, block="write")
+    await search.look_after_writes()
+    assert await taken(search, 1)
+    assert await marks(server, live) == {live.rpartition("-")[0]}
+
+
+async def test_a_swap_whose_block_somebody_lifted_is_refused(
+    search: SearchIndex, server: AsyncElasticsearch
+) -> None:
+    """Given an operator who took the block away by hand, what was written since is not lost."""
+    before, after = await search.current(), await search.create_next()
+
+    async def swap_in_vain() -> None:
+        async with search.swapping(after) as swap:
+            await server.indices.put_settings(index=str(before), settings={"index.blocks.write": None})
+            assert await taken(search, 1)
+            await swap.done()
+
+    with pytest.raises(Unavailable, match="others write again"):
+        await swap_in_vain()
+    assert await search.current() == before
+    assert await taken(search, 2)
+
+
+async def test_a_writer_waits_for_the_swap_itself(
+    search: SearchIndex, site: SearchSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it writes as the swap ends, and not after a pause of its caller's."""
+    monkeypatch.setattr(swapping, "WAITED_MAX_S", 10.0)
+    after, other = await search.create_next(), site.open()
+    async with search.swapping(after) as swap:
+        writing = asyncio.create_task(other.put([document(1)]))
+        await asyncio.wait({writing}, timeout=0.3)
+        assert not writing.done()
+        await swap.done()
+    assert await writing == []
+    await search.refresh()
+    assert [found.message_id async for found in search.scan(after)] == ["msg_1"]
+
+
 async def test_a_block_of_an_operator_stays(search: SearchIndex, server: AsyncElasticsearch) -> None:
     """Without our mark: writers are told, no swap is begun, and nobody lifts it."""
     live = await search.current()
@@ -121,6 +201,7 @@ async def test_a_block_of_an_operator_stays(search: SearchIndex, server: AsyncEl
             await search.put([document(1)])
         assert not isinstance(caught.value, Busy)
         await search.release_writes()
+        await search.look_after_writes()
     with pytest.raises(Unavailable, match=f"block on the writes to {live}"):
         await swapped(search, after)
     with pytest.raises(Unavailable, match="index write"):
