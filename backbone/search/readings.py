@@ -15,7 +15,7 @@ from backbone.search import SearchQuery
 from backbone.search.analysis import Token, is_open, tokens
 from backbone.search.korean.letters import SYLLABLES, half_typed, initials_sought
 from backbone.search.korean.nouns import bases
-from backbone.search.korean.verbs import verb_forms
+from backbone.search.korean.verbs import stem_syllable, verb_forms
 
 Form = Literal["exact", "stemmed", "joined", "heads", "initials", "korean"]
 """A way in which texts are cut into terms: as written, with English stems, with the blanks between Korean
@@ -112,7 +112,11 @@ def _of_syllables(word: str) -> Iterator[Reading]:
         if _LATIN.search(base):
             yield Reading((Part("stemmed", base),), 0.9)
         yield from _over_blanks(base, 0.6)
-    forms = verb_forms(word) if _SYLLABLE_RUN.fullmatch(word) else ()
+    if not _SYLLABLE_RUN.fullmatch(word):
+        return
+    if (syllable := stem_syllable(word)) is not None:
+        yield Reading((Part("heads", syllable),), 0.3)
+    forms = verb_forms(word)
     for form in forms:
         yield Reading((Part("exact", form),), 0.7)
     if len(forms) == 1:

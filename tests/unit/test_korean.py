@@ -5,10 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbone.search.analysis import tokens
-from backbone.search.korean.letters import half_typed, initials, initials_sought
+from backbone.search.korean.letters import (
+    NO_FINAL,
+    final_of,
+    half_typed,
+    initials,
+    initials_sought,
+    with_final,
+)
 from backbone.search.korean.nouns import bases
-from backbone.search.korean.verbs import verb_forms
+from backbone.search.korean.stems import COMMON_STEMS
+from backbone.search.korean.verbs import stem_syllable, verb_forms
 from backbone.search.readings import readings_of_word
+
+_NOUNS = """
+    배포 서버 회의록 이미지 데이터베이스 완료했습니다 확인해요 로그인 파일 사진 주문 질문 버튼 회원 화면 버전
+    시간 테이블 서울 모델 내일 알림 느낌 모임 시스템 이야기 분위기 계산기
+"""
 
 SYLLABLES = st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3), min_size=1, max_size=8)
 
@@ -54,13 +67,28 @@ def test_what_is_left_of_a_noun(word: str, left: tuple[str, ...]) -> None:
         ("고치다", {"고치", "고쳐", "고쳤"}),
         ("만들었다", {"만들"}),
         ("기다렸는데", {"기다리", "기다려"}),
-        ("아름다워요", {"아름답", "아름다"}),
+        ("아름다워요", {"아름답", "아름다우", "아름다워"}),
         ("가까워서", {"가깝", "가까운", "가까웠"}),
         ("빨라요", {"빠르", "빨랐"}),
         ("서둘렀어요", {"서두르", "서둘러"}),
         ("부탁드립니다", {"부탁드"}),
         ("끝났습니다", {"끝나", "끝난", "끝날"}),
         ("만들었", {"만들"}),
+        ("지운", {"지우", "지워", "지웠", "지울"}),
+        ("지우기", {"지우", "지워", "지운"}),
+        ("지워진", {"지워지", "지워졌"}),
+        ("지우다", {"지운", "지움"}),
+        ("바뀐", {"바뀌", "바꼈"}),
+        ("바꼈어요", {"바뀌", "바뀐"}),
+        ("고칠", {"고치", "고쳤", "고친"}),
+        ("보낸", {"보내", "보냈"}),
+        ("만든", {"만들", "만드"}),
+        ("만들어요", {"만든", "만듭"}),
+        ("어려운", {"어렵", "어려웠"}),
+        ("나쁜", {"나빠", "나빴"}),
+        ("모았어요", {"모으", "모은"}),
+        ("깨달은", {"깨닫"}),
+        ("변한", {"변하", "변했"}),
     ],
 )
 def test_the_forms_of_a_verb(word: str, some: set[str]) -> None:
@@ -69,11 +97,40 @@ def test_the_forms_of_a_verb(word: str, some: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "noun", ["배포", "서버", "회의록", "이미지", "데이터베이스", "완료했습니다", "확인해요"]
+    "noun",
+    _NOUNS.split(),
 )
 def test_what_is_no_verb_has_no_forms(noun: str) -> None:
     """Nouns, and 하다 behind them, which is taken off instead."""
     assert verb_forms(noun) == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "syllable"),
+    [
+        ("찾은", "찾"),
+        ("찾았어요", "찾"),
+        ("찾기", "찾"),
+        ("읽어주세요", "읽"),
+        ("없는", "없"),
+        ("찾", None),
+        ("받침", None),
+    ],
+)
+def test_some_stems_of_one_syllable_tell_enough(word: str, syllable: str | None) -> None:
+    """Those that begin hardly any other word, where an ending follows."""
+    assert stem_syllable(word) == syllable
+
+
+@pytest.mark.parametrize("stem", sorted(COMMON_STEMS))
+def test_whichever_form_of_a_known_verb_is_asked_for_the_same_is_found(stem: str) -> None:
+    """From the form in -다, in -기, and from those in a bare -ㄴ and -ㄹ."""
+    found = set(verb_forms(f"{stem}다"))
+    assert found
+    assert set(verb_forms(f"{stem}기")) == found
+    if final_of(stem[-1]) == NO_FINAL:
+        for form in (stem[:-1] + with_final(stem[-1], final) for final in "ㄴㄹ"):
+            assert set(verb_forms(form)) == found - {form}
 
 
 @pytest.mark.parametrize(
