@@ -139,7 +139,8 @@ async def test_a_token_of_what_may_not_be_read_takes_as_long_as_one_of_nothing(
 
 async def test_a_malformed_token_is_bad_input(searchable: SearchableBackend) -> None:
     """It names the header, and nothing is waited for."""
-    for token in ("???", "", "한글".encode(), "MTI6", "A" * 5_000, "MTptc2dfAA"):
+    _, whole = await posted(searchable, "배포")
+    for token in ("???", "", "한글".encode(), "MTI6", "A" * 5_000, "MTptc2dfAA", whole[:-1], whole[:30]):
         headers: dict[Any, Any] = {b"Consistency-Token": token}
         answer, took_s = await timed(
             searchable.backend.client.get("/messages/search", params={"q": "x"}, headers=headers)
