@@ -67,14 +67,15 @@ def with_parameters(
 ) -> SearchQuery:
     """Add the parameters beside `q`, each with all its values; settle the sort. Raises BadParameter.
 
-    A parameter says what the operator of its name says. Without words there is no relevance: the
-    newest come first then. More than TEXTS_MAX words and phrases are refused.
+    A parameter says what the operator of its name says, and holds beside what `q` says: of several
+    channels in `q`, or of several parameters, one is enough, but both sides must name it. Without words
+    there is no relevance: the newest come first then. More than TEXTS_MAX words and phrases are refused.
     """
-    parts = _Parts(timezone, query)
+    parts = _Parts(timezone, replace(query, authors=(), channels=()))
     for name in PARAMETERS:
         for value in filter(None, map(_encodable, parameters.get(name, ()))):
             _add_parameter(parts, name, value)
-    read = parts.query()
+    read = _within(query, parts.query())
     texts = (*read.words, *read.phrases, *read.not_words, *read.not_phrases)
     if len(texts) > TEXTS_MAX:
         raise BadParameter("q", f"at most {TEXTS_MAX} words and phrases")
@@ -152,6 +153,26 @@ class _Parts:
             self._lists["not_words"].extend(word for word in words if not _says_nothing(word))
         else:
             self._lists["words"].extend(words)
+
+
+def _within(query: SearchQuery, given: SearchQuery) -> SearchQuery:
+    """Narrow what parameters say to the authors and channels that `q` names."""
+    authors, not_authors = _in_both(query.authors, given.authors, given.not_authors)
+    channels, not_channels = _in_both(query.channels, given.channels, given.not_channels)
+    return replace(
+        given, authors=authors, not_authors=not_authors, channels=channels, not_channels=not_channels
+    )
+
+
+def _in_both(
+    typed: tuple[str, ...], given: tuple[str, ...], barred: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the values that both name, where both name any, and the barred ones."""
+    if not (typed and given):
+        return typed or given, barred
+    both = tuple(value for value in typed if value in given)
+    # No value at all would bar nothing: what cannot be is asked for as what must and must not be.
+    return (both, barred) if both else (typed, tuple(dict.fromkeys(barred + typed)))
 
 
 def _add_parameter(parts: _Parts, name: str, value: str) -> None:

@@ -143,6 +143,36 @@ async def test_a_parameter_that_stands_there_twice(searchable: SearchableBackend
 
 
 @pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=in:a in:b", {"a1", "a2", "b1"}),
+        ("channel=a&in=b", {"a1", "a2", "b1"}),
+        ("q=in:a in:b&channel=b&in=c", {"b1"}),
+        ("q=in:a&channel=b", set()),
+        ("q=-in:a&channel=a", set()),
+        ("q=-in:a&channel=a&channel=b", {"b1"}),
+        ("q=from:kim in:a&author=lee", set()),
+        ("q=from:kim from:lee&author=lee&channel=a", {"a2"}),
+    ],
+)
+async def test_parameters_narrow_what_is_typed(
+    searchable: SearchableBackend, query: str, found: set[str]
+) -> None:
+    """Given a page of one channel with a search box on it, what is typed there finds nothing of another."""
+    for channel, author, content in [
+        ("a", "kim", "a1"),
+        ("a", "lee", "a2"),
+        ("b", "kim", "b1"),
+        ("c", "lee", "c1"),
+    ]:
+        await searchable.backend.post(channel, author, content)
+    await searchable.index()
+    answer = await searchable.backend.client.get(f"/messages/search?{query}")
+    assert {hit["_source"]["content"] for hit in answer.json()} == found
+    assert answer.headers["Total-Count"] == str(len(found))
+
+
+@pytest.mark.parametrize(
     ("parameters", "field"),
     [
         ({}, "q"),

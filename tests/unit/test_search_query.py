@@ -1,5 +1,6 @@
 """The language of the search box: everything is read, and nothing typed is ever an error."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -103,9 +104,9 @@ def test_long_texts_are_read_in_time(piece: str) -> None:
 
 
 def test_parameters_say_what_the_operators_say() -> None:
-    """They add to what stands in `q`, under either of their names."""
+    """Under either of their names, beside what stands in `q`."""
     query = with_parameters(
-        parse_query("배포 from:kim", SEOUL),
+        parse_query("배포 mentions:kim", SEOUL),
         {
             "author": ["lee"],
             "channel": ["general"],
@@ -120,14 +121,36 @@ def test_parameters_say_what_the_operators_say() -> None:
     )
     assert query == SearchQuery(
         words=("배포",),
-        authors=("kim", "lee"),
+        authors=("lee",),
         channels=("팀 배포", "general"),
-        mentions=("park",),
+        mentions=("kim", "park"),
         has_attachment=True,
         from_ms=JANUARY_1,
         until_ms=JANUARY_31,
         sort="oldest",
     )
+
+
+@pytest.mark.parametrize(
+    ("q", "given", "query"),
+    [
+        ("in:a", {"channel": ["a"]}, SearchQuery(channels=("a",))),
+        ("in:a in:b in:c", {"channel": ["c"], "in": ["b", "d"]}, SearchQuery(channels=("b", "c"))),
+        ("in:a", {"channel": ["b"]}, SearchQuery(channels=("a",), not_channels=("a",))),
+        ("-in:a", {"channel": ["a"]}, SearchQuery(channels=("a",), not_channels=("a",))),
+        ("-in:a", {"channel": ["b"]}, SearchQuery(channels=("b",), not_channels=("a",))),
+        ("from:a from:b", {"author": ["b"]}, SearchQuery(authors=("b",))),
+        ("from:a in:x", {"from": ["b"]}, SearchQuery(authors=("a",), not_authors=("a",), channels=("x",))),
+        ("mentions:a", {"mentions": ["b"]}, SearchQuery(mentions=("a", "b"))),
+        ("in:a", {"channel": [""]}, SearchQuery(channels=("a",))),
+    ],
+)
+def test_a_parameter_narrows_what_stands_in_q(
+    q: str, given: dict[str, list[str]], query: SearchQuery
+) -> None:
+    """Several of one kind widen; what is typed into the box of one channel stays in that channel."""
+    read = with_parameters(parse_query(q, SEOUL), given, SEOUL)
+    assert read == replace(query, sort="newest")
 
 
 @pytest.mark.parametrize(

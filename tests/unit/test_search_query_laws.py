@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -60,9 +61,10 @@ def begins_ms(day: date, zone: ZoneInfo) -> int:
 
 @given(TEXT)
 @example("from:kim -x before:2026-01-31")
+@example("\uf900")
 def test_what_is_quoted_stays_a_phrase(text: str) -> None:
-    """Operators, signs and blanks in quotes are text; the phrase is all that there is."""
-    assert parse_query(f'"{text}"', SEOUL) == SearchQuery(phrases=(text.strip(),))
+    """Operators, signs and blanks in quotes are text; the phrase, composed, is all that there is."""
+    assert parse_query(f'"{text}"', SEOUL) == SearchQuery(phrases=(normalize("NFC", text.strip()),))
 
 
 @given(st.text(max_size=60), ITEMS.map(lambda item: "-" + item.lstrip("-")))
