@@ -30,8 +30,9 @@ SEARCH_OPERATIONS: tuple[Operation, ...] = (
         "`q` takes words, \"quoted phrases\", `-not`, and `from:user in:channel mentions:user has:attachment "
         "before:2026-01-31 after:2026-01-01`; the parameters of the same names say the same, beside `q`: "
         "both must hold. An empty one says nothing. What is no operator is searched as words. `after` "
-        "includes its day, `before` does not; days are those of MAEARI_TIMEZONE. Only what the searcher may read is found, whatever the index's "
-        "lag. Cursors by `relevance` live for 2 minutes.",
+        "includes its day, `before` does not; days are those of MAEARI_TIMEZONE. "
+        "Only what the searcher may read is found, whatever the index's lag. Cursors by "
+        "`relevance` live for 2 minutes.",
         {200: Answer("Hits, as Elasticsearch writes them.", tuple[Hit, ...], always=("Total-Count",),
                      sometimes=("Link", "Search-Complete"), examples={"korean": [HIT]})},
         parameters=(
