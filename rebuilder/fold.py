@@ -3,6 +3,7 @@
 It keeps two numbers a message and never its text: about 250 bytes a message.
 """
 
+from collections.abc import Iterator
 from enum import Enum, auto
 
 from rebuilder.digest import Digests, message_hash
@@ -37,6 +38,12 @@ class Fold:
         """Say whether the newest version read so far of the message is not its deletion."""
         known = self._newest.get(message_id)
         return known is not None and not known[2]
+
+    def counted(self) -> Iterator[tuple[str, int, int, str]]:
+        """Yield id, version, hash and channel of each message that the digests count."""
+        for message_id, (version, hashed, _, channel) in self._newest.items():
+            if channel is not None:
+                yield message_id, version, hashed, channel
 
     def take(self, indexed: IndexedDocument) -> Taken:
         """Fold one document in."""

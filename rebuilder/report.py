@@ -99,4 +99,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 return f"refused, {self.index_before or 'no index'} stays: {self.reason}"
             case "dry run":
                 where = f"{self.counts.differing_channels:,} channels of {self.index_before or 'no index'}"
-                return f"dry run, nothing changed: {where} differ from the log"
+                why = f"; {self.reason}" if self.reason else ""
+                return f"dry run, nothing changed: {where} differ from the log{why}"

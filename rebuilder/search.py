@@ -8,7 +8,7 @@ which writes are held a moment. Killed at any point, one of the two is behind th
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -18,6 +18,7 @@ from backbone.eventlog import EventLog
 from backbone.progress import Progress
 from backbone.search import HELD_MAX_S, ItemFailure, SearchIndex
 from rebuilder.digest import Digests, message_hash
+from rebuilder.lateness import Looks
 from rebuilder.patience import patiently
 from rebuilder.readers import Readers, open_readers
 from rebuilder.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Offsets, Replay
@@ -107,12 +108,29 @@ class _Rebuild:
         return self._report("swapped", kept=kept, dropped=dropped)
 
     async def compare_with_live(self) -> Report:
-        """Fold the log and scan the live index; store nothing anywhere."""
-        self._before = await self._search.current()
+        """Fold the log and scan the live index, again where they differ; store nothing anywhere."""
+        self._before = before = await self._search.current()
         await self._read_to_the_ends("read")
-        live = Digests() if self._before is None else await self._scan(self._before)
+        live = Digests() if before is None else await self._scan(before)
         self._differing = tuple(self._replay.fold.digests.differing(live))
-        return self._report("dry run")
+        if before is None or not self._differing:
+            return self._report("dry run")
+        looks = Looks(
+            self._replay.fold,
+            live,
+            read_on=lambda: self._read_to_the_ends("read on"),
+            unapplied=lambda: patiently(self._unapplied),
+            documents=lambda: self._documents(before),
+        )
+        self._differing = tuple(await looks.differing(self._differing))
+        behind = f"records that the indexer has yet to apply: {looks.behind:,}" if looks.behind else None
+        return self._report("dry run", reason=behind)
+
+    async def _unapplied(self) -> int:
+        """Return how many records of those that were read the indexer has yet to apply."""
+        committed = await self._eventlog.committed(GROUP_INDEXER, MESSAGE_TOPICS)
+        read = self._readers.events.positions()
+        return sum(max(0, at - committed.get(place, 0)) for place, at in read.items())
 
     async def _swap_in(self, target: Target) -> None:
         """Catch up, then swap; try again a few times. Raises NotProven."""
@@ -171,7 +189,6 @@ class _Rebuild:
         """Compare the fold with the record and with a scan of the index. Raises NotProven."""
         self._check_problems()
         self._check_whole()
-        await patiently(lambda: self._search.refresh(index))
         scanned = await self._scan(index)
         self._differing = tuple(self._replay.fold.digests.differing(scanned))
         if self._differing:
@@ -200,19 +217,25 @@ class _Rebuild:
         return "; with --from state they are not read"
 
     async def _scan(self, index: str) -> Digests:
-        self._progress.step(f"check {index}", self._replay.fold.digests.messages)
         digests = Digests(self._ways.purged_before)
-        seen = 0
-        async for message_id, document in self._search.scan(index):
+        async for message_id, document in self._documents(index):
             if digests.counts(document):
                 digests.add(document.channel, message_hash(message_id, document), document.deleted)
+        return digests
+
+    async def _documents(self, index: str) -> AsyncIterator[IndexedDocument]:
+        """Yield what an index holds, all that was put into it before. Raises Unavailable."""
+        await patiently(lambda: self._search.refresh(index))
+        self._progress.step(f"check {index}", self._replay.fold.digests.messages)
+        seen = 0
+        async for indexed in self._search.scan(index):
+            yield indexed
             seen += 1
             if seen % _SCAN_STEP == 0:
                 self._progress.advance(_SCAN_STEP)
                 # A scan that finds its pages at hand would never let others work.
                 await asyncio.sleep(0)
         self._progress.advance(seen % _SCAN_STEP)
-        return digests
 
     async def _put(self, documents: Sequence[IndexedDocument]) -> list[ItemFailure]:
         return [] if self._target is None else await self._target.put(documents)

@@ -3,6 +3,7 @@
 import pytest
 
 from indexer.projection import document_of_event
+from rebuilder import lateness
 from rebuilder.report import Source
 from schemas.clock import format_ms
 from schemas.events import MessageCreated
@@ -45,8 +46,11 @@ async def test_a_deletion_within_the_horizon_must_be_there(platform: Platform) -
     assert earlier.differing_channels == ("일반",)
 
 
-async def test_a_deleted_message_that_came_back_is_seen(platform: Platform) -> None:
+async def test_a_deleted_message_that_came_back_is_seen(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given the document of a message that was deleted beyond the horizon, the channel differs."""
+    monkeypatch.setattr(lateness, "APPLIED_WITHIN_S", 0.5)
     talk = Talk("일반")
     posted = talk.post("지운 것")
     assert isinstance(posted, MessageCreated)

@@ -4,7 +4,7 @@ import pytest
 
 from backbone.errors import Unavailable
 from backbone.eventlog import NewRecord
-from rebuilder import patience
+from rebuilder import lateness, patience
 from rebuilder import search as rebuilder_search
 from tests.support.histories import Platform, history
 from tests.support.messaging import Talk, records_of
@@ -129,8 +129,9 @@ async def test_what_a_swap_in_vain_had_put_is_there_at_the_next_attempt(platform
     assert await platform.documents() == made.expected
 
 
-async def test_a_dry_run_changes_nothing(platform: Platform) -> None:
-    """It reads the log, compares it with the live index, and says where they differ."""
+async def test_a_dry_run_changes_nothing(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It compares the log with the live index, says where they differ, and how late it is."""
+    monkeypatch.setattr(lateness, "APPLIED_WITHIN_S", 0.5)
     made = history(10, messages=30)
     await platform.tell(made.events)
     await platform.index_everything()
@@ -146,6 +147,7 @@ async def test_a_dry_run_changes_nothing(platform: Platform) -> None:
     await platform.tell([Talk("새 채널").post("아직 아무도 색인하지 않은 말")])
     differs = await rebuild(platform, dry_run=True)
     assert differs.differing_channels == ("새 채널",)
+    assert differs.reason == "records that the indexer has yet to apply: 1"
     assert await platform.search.indices() == before
     assert await platform.documents() == live
 
