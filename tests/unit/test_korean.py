@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backbone.search import SearchQuery
 from backbone.search.analysis import tokens
 from backbone.search.korean.letters import (
     NO_FINAL,
@@ -16,7 +17,7 @@ from backbone.search.korean.letters import (
 from backbone.search.korean.nouns import bases
 from backbone.search.korean.stems import COMMON_STEMS
 from backbone.search.korean.verbs import stem_syllable, verb_forms
-from backbone.search.readings import readings_of_word
+from backbone.search.readings import readings_of_word, readings_of_words
 
 _NOUNS = """
     배포 서버 회의록 이미지 데이터베이스 완료했습니다 확인해요 로그인 파일 사진 주문 질문 버튼 회원 화면 버전
@@ -187,3 +188,19 @@ def test_any_word_has_a_bounded_number_of_readings(word: str, begun: bool) -> No
     if readings:
         assert word.startswith(readings[0].parts[0].text)
     assert all(tokens(part.text) for reading in readings for part in reading.parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "sought"),
+    [
+        (("할", "수", "있다"), "할수"),
+        (("배포", "팀"), "포팀"),
+        (("할수",), "할 수"),
+        (("할때",), "할 때"),
+        (("OrderService를",), "Order Service"),
+    ],
+)
+def test_blanks_may_stand_elsewhere(words: tuple[str, ...], sought: str) -> None:
+    """A short noun is also looked for with the word before it, and apart from it where both are one word."""
+    readings = [reading for word in readings_of_words(SearchQuery(words=words)) for reading in word]
+    assert sought in {part.text for reading in readings for part in reading.parts}

@@ -2,9 +2,10 @@
 
 `content` is cut for mixed Korean and English: words in lower case, Hangul, Han and kana in overlapping
 pairs, so that `배포` is found in `배포를`. Its sub-fields are the other forms of `backbone.search.readings`:
-`english` by stems, `joined` without the blanks between Korean words, `heads` by their first syllables,
-`initials` by initial consonants, `begun` by the beginnings of other words, `korean` by the morphemes that
-nori finds. `korean` needs a plugin; everything else is part of Elasticsearch as it is installed. Pure.
+`english` by stems, `parts` by the parts of words that were put together, `joined` without the blanks between
+Korean words, `heads` by their first syllables, `initials` by initial consonants, `begun` by the beginnings of
+other words, `korean` by the morphemes that nori finds. `korean` needs a plugin; everything else is part of
+Elasticsearch as it is installed. Pure.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from backbone.search.analysis import INVISIBLE, JOINING
+from backbone.search.compounds import FIRST_LETTERS, NAMES, NO_PARTS
 from backbone.search.korean.letters import BLANKS, INITIALS, syllables_beginning
 from backbone.search.readings import BEGUN_CHARACTERS_MIN
 
@@ -64,6 +66,9 @@ _CHAR_FILTERS: dict[str, Any] = {
         "type": "mapping",
         "mappings": [*(f"{mark} => -" for mark in JOINING), *(f"{mark} => " for mark in INVISIBLE)],
     },
+    "names": {"type": "mapping", "mappings": [f"{name} => {plain}" for name, plain in NAMES.items()]},
+    "no_parts": {"type": "pattern_replace", "pattern": NO_PARTS, "replacement": " "},
+    "between_parts": {"type": "pattern_replace", "pattern": FIRST_LETTERS, "replacement": " $0"},
     "between_scripts": _BETWEEN_SCRIPTS,
     "blanks_in_korean": _BLANKS_IN_KOREAN,
     "any_korean": _ANY_KOREAN,
@@ -151,6 +156,9 @@ def _analyzers(components: Collection[Component]) -> Iterator[tuple[str, _Analyz
     yield "exact", _Analyzer(folded, "standard", tuple(_PAIRS))
     if "stemmer" in components:
         yield "english", _Analyzer(folded, "standard", (*_PAIRS, "english_stems"))
+        if patterns:
+            parts = ("names", "no_parts", "between_parts")
+            yield "parts", _Analyzer(parts, "standard", ("lowercase", "english_stems"))
     if patterns:
         initials = tuple(name for name in _CHAR_FILTERS if name.startswith("initial_"))
         yield "heads", _Analyzer((*folded, "behind_heads"), "standard", tuple(_PAIRS))
@@ -170,6 +178,9 @@ def _analyzers(components: Collection[Component]) -> Iterator[tuple[str, _Analyz
 def _mappings(analyzers: Collection[str]) -> dict[str, Any]:
     # With the offsets in the index, marking a hit need not cut its text anew in every form.
     fields = {name: {"type": "text", "analyzer": name, "index_options": "offsets"} for name in analyzers}
+    if "parts" in fields:
+        # What is looked for is parted already, see `readings`.
+        fields["parts"]["search_analyzer"] = "english"
     content = fields.pop("exact")
     return {
         "dynamic": "strict",

@@ -24,6 +24,7 @@ Clause = dict[str, Any]
 FIELD_OF: dict[Form, str] = {
     "exact": "content",
     "stemmed": "content.english",
+    "parts": "content.parts",
     "joined": "content.joined",
     "heads": "content.heads",
     "initials": "content.initials",

@@ -1,4 +1,4 @@
-"""The search index in one SQLite file with FTS5: the same hits as Elasticsearch, without a server.
+"""The search index in one SQLite file with FTS5: the same hits as Elasticsearch without nori.
 
 Guarantees: what was put is visible to the next search of every process, and on disk; an older
 version never replaces a newer one; the alias moves in one transaction. Opens on first use.

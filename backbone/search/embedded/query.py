@@ -1,6 +1,6 @@
 """A search query as SQL over the documents and an FTS5 expression over their words; pure.
 
-Guarantees: the same hits as the Elasticsearch query gives; what the user wrote is only ever a
+Guarantees: the same hits as on an Elasticsearch without nori; what the user wrote is only ever a
 parameter, or a quoted string of terms, which hold letters, digits, marks and emoji alone.
 """
 

@@ -3,11 +3,10 @@
 Its releases before 3 are what Lucene has as `porter2`: both search adapters then agree.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from snowballstemmer.english_stemmer import EnglishStemmer
-
-from backbone.search.analysis import Token
 
 
 @lru_cache(maxsize=65_536)
@@ -17,6 +16,6 @@ def stem(word: str) -> str:
     return str(EnglishStemmer().stemWord(word))
 
 
-def stems(found: list[Token]) -> list[str]:
+def stems(terms: Iterable[str]) -> list[str]:
     """Return the terms with English words reduced to their stems."""
-    return [stem(token.term) for token in found]
+    return [stem(term) for term in terms]

@@ -11,7 +11,8 @@ from tests.support.search import NOBODY, document, stored
 # Of one sentence each, so that Elasticsearch, which cuts between sentences, shows texts of them whole.
 _WORDS = """
 배포 배포를 완료 완료했습니다 배포완료 서버 서버에서 밥 밥을 ㅋㅋㅋ ㅂㅍ
-바꿔 바꿨어요 가가가가
+바꿔 바꿨어요 가가가가 바꾼 찾은 찾아서 할수 할 수 할수있다 앱 모바일앱을 디자인팀 팀
+OrderService OrderService를 order services Service HTTPServer HTTP listAPIs userId user_id GitHub git
 v2.3.1 deplo deploy Deployed deploys error errors running runs
 co-op it's a_b a.b 3.14 14 x² naïve NAÏVE ＡＰＩ api API를 ｶﾞ ガ 東京 京都 🎉 👨‍👩‍👧 -
 """
@@ -21,7 +22,7 @@ VOCABULARY = _WORDS.split()
 async def test_both_adapters_mark_the_same(embedded: SearchIndex, without_nori: SearchIndex) -> None:
     """Given short texts and queries drawn by chance, the fragments are equal, marks and all."""
     chance = random.Random(12)
-    texts = [" ".join(chance.choices(VOCABULARY, k=chance.randint(1, 8))) for _ in range(120)]
+    texts = [" ".join(chance.choices(VOCABULARY, k=chance.randint(1, 6))) for _ in range(120)]
     both = [embedded, without_nori]
     for search in both:
         await stored(search, *(document(number, text) for number, text in enumerate(texts)))

@@ -117,7 +117,8 @@ async def test_a_word_may_touch_a_word_of_another_script(search: SearchIndex) ->
 
 VOCABULARY = """
 배포 배포를 완료 완료했습니다 완료됐어요 배포완료 서버 서버에서 서버실 밥 밥을 ㅋㅋㅋ ㅂㅍ ㅅㅂ
-바꿔 바꿨어요 바꾸는 배ㅍ 섭
+바꿔 바꿨어요 바꾸는 배ㅍ 섭 바꾼 바꾸기 찾은 찾아서 할수 할 수 수있다 할수있다 앱 모바일앱을 디자인팀 팀
+OrderService OrderService를 order services Service HTTPServer HTTP listAPIs APIs userId user_id GitHub git
 deploy Deployed deploys deplo error errors error. running runs v2 2.3 v2.3.1
 co-op it's a_b a.b 3.14 14 x² naïve NAÏVE ＡＰＩ api ｶﾞ ガ 東京 京都 🎉 👨‍👩‍👧 ... -
 """

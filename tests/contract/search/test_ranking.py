@@ -48,6 +48,21 @@ async def test_what_must_not_occur_hides_nothing_else(
     assert await ids(search, SearchQuery(words=(wanted,), not_words=(unwanted,))) == {"msg_1"}
 
 
+async def test_a_word_comes_before_what_it_is_a_part_of(search: SearchIndex) -> None:
+    """Given a word and others that it is a part of, the word itself leads, and the part is marked in them."""
+    texts = ["OrderService 재시작", "service 재시작", "PaymentService 점검", "the services"]
+    await stored(search, *(document(number, text) for number, text in enumerate(texts)))
+    page = await search.search(SearchQuery(words=("service",)), NOBODY, 9)
+    assert page.hits[0].id == "msg_1"
+    marked = {hit.id: hit.highlight["content"][0] for hit in page.hits}
+    assert marked == {
+        "msg_0": "Order<em>Service</em> 재시작",
+        "msg_1": "<em>service</em> 재시작",
+        "msg_2": "Payment<em>Service</em> 점검",
+        "msg_3": "the <em>services</em>",
+    }
+
+
 async def test_half_typed_words_mark_nothing_else(search: SearchIndex) -> None:
     """Given a word that may still be being typed, other words with its initials are not marked."""
     await stored(search, document(1, "검색 결과를 강사가 봤다"))
