@@ -89,7 +89,7 @@ def test_what_is_left_of_a_noun(word: str, left: tuple[str, ...]) -> None:
         ("나쁜", {"나빠", "나빴"}),
         ("모았어요", {"모으", "모은"}),
         ("깨달은", {"깨닫"}),
-        ("변한", {"변하", "변했"}),
+        ("변하다", {"변하", "변해", "변했", "변한"}),
     ],
 )
 def test_the_forms_of_a_verb(word: str, some: set[str]) -> None:

@@ -130,9 +130,6 @@ def _irregular(stem: str) -> Iterator[str]:
 
 
 def _uncontracted(before: str, last: str) -> Iterator[str]:
-    if last in "해했":
-        yield before + "하"
-        return
     parted = before if last in "어아었았" else _parted(before, last)
     if parted:
         yield from _irregular(parted)

@@ -38,6 +38,9 @@ async def test_the_word_as_it_was_typed_comes_first(search: SearchIndex, word: s
         ("배포 일정", "배포", "배포할때"),
         ("서버 점검", "점검", "서버에서"),
         ("배포 일정", "일정", "ㅂㅍ"),
+        ("OrderService 점검", "점검", "service"),
+        ("바뀐 일정", "일정", "바뀌었어요"),
+        ("할 수 있어요", "있어요", "할수"),
     ],
 )
 async def test_what_must_not_occur_hides_nothing_else(
