@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from backbone.database.bounded import PAGE_MAX_BYTES
 from backbone.database.engine import Database
-from backbone.search import Hit, Rights, SearchIndex, SearchPage, SearchQuery, Witness
+from backbone.errors import Unavailable
+from backbone.search import DEPENDENCY, Hit, Rights, SearchIndex, SearchPage, SearchQuery, Witness
 from backend.consistency import ConsistencyToken
 from backend.queries.messages import may_read_message, private_channels_of, readable_messages
 from schemas.codec import encode
@@ -21,6 +22,10 @@ from schemas.codec import encode
 # The first looks come soon, for an index on files sees a write at once; the later ones cost less.
 _LOOK_AGAIN_S = 0.02
 _LOOK_AGAIN_MAX_S = 0.1
+# How long an index that stopped answering is waited for: as long as by a search that waits for nothing,
+# and where that time is over, as long as by the probes.
+_ANSWER_WITHIN_S = 10.0
+_ANSWER_LATE_WITHIN_S = 3.0
 # How many hits are taken from the index at first: what an answer may hold beyond its size.
 _AT_ONCE = 20
 # How often one answer may take hits before it is sent as it is, short but with a cursor.
@@ -72,12 +77,20 @@ def _looks_back(search: Search) -> bool:
 
 
 async def _until_visible(index: SearchIndex, witness: Witness | None, deadline: float) -> None:
-    """Wait until searches seem to see the version, or the deadline has come; without a witness in vain."""
+    """Wait until searches seem to see the version, or the deadline has come; without a witness in vain.
+
+    Raises Unavailable where the index does not answer: the time that was waited counts.
+    """
     loop = asyncio.get_running_loop()
+    answer_until = loop.time() + _ANSWER_WITHIN_S
     pause_s = _LOOK_AGAIN_S
     while (left_s := deadline - loop.time()) > 0:
         if witness is not None:
-            version = await index.visible_version(witness.message_id)
+            try:
+                async with asyncio.timeout_at(max(answer_until, loop.time() + _ANSWER_LATE_WITHIN_S)):
+                    version = await index.visible_version(witness.message_id)
+            except TimeoutError as error:
+                raise Unavailable(DEPENDENCY, "no answer in time") from error
             if version is not None and version >= witness.version:
                 return
         await asyncio.sleep(min(pause_s, left_s))

@@ -6,9 +6,11 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from backbone.errors import Unavailable
 from backbone.search import SearchIndex, SearchQuery
 from backend.api.search import WAIT_MAX_S
 from backend.consistency import ConsistencyToken
+from backend.queries import search as search_queries
 from backend.queries.search import Found, Search, find_messages
 from tests.support.backend import user
 from tests.support.searching import SearchableBackend, make_private
@@ -161,6 +163,41 @@ class AnotherCopy:
 
     async def visible_version(self, _message_id: str) -> int | None:
         return 10**6
+
+
+class Freezing:
+    """A real index that stops answering looks after a while."""
+
+    def __init__(self, index: SearchIndex, looks: int) -> None:
+        self._index = index
+        self._looks = looks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+    async def visible_version(self, message_id: str) -> int | None:
+        self._looks -= 1
+        if self._looks < 0:
+            await asyncio.Event().wait()
+        return await self._index.visible_version(message_id)
+
+
+@pytest.mark.parametrize("looks", [0, 3])
+async def test_an_index_that_freezes_is_not_waited_for_longer_than_without_a_token(
+    searchable: SearchableBackend, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """However long the client would wait: it is Unavailable, and not asked once more."""
+    monkeypatch.setattr(search_queries, "_ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr(search_queries, "_ANSWER_LATE_WITHIN_S", 0.1)
+    path, _ = await posted(searchable, "배포")
+    index, database = Freezing(searchable.behind.search, looks), searchable.backend.ports.database
+    token = ConsistencyToken(path.rpartition("/")[2], 10**6)
+    search = Search(SearchQuery(words=("배포",)), None, 20, token=token, wait_s=10)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await find_messages(cast(SearchIndex, index), database, search)
+    assert 0.5 <= loop.time() - start < 0.5 + LATE_S
 
 
 async def test_the_word_of_another_copy_is_no_proof(searchable: SearchableBackend) -> None:
