@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from backbone.search import SearchQuery
-from backbone.search.analysis import Token, is_open, tokens
+from backbone.search.analysis import HANGUL, Token, is_open, tokens
 from backbone.search.compounds import LAST_SYLLABLES, parted
 from backbone.search.korean.letters import SYLLABLES, final_of, half_typed, initials_sought
 from backbone.search.korean.nouns import bases
@@ -40,6 +40,8 @@ WORD_TERMS_MAX = 40
 _WORD_SYLLABLES_MAX = 20
 _LATIN = re.compile(r"[A-Za-z]")
 _LETTERS = re.compile("[a-z]+")
+_LONG_RUN = re.compile(rf"([{SYLLABLES}]{{{_JOINED_SYLLABLES_MIN},}})")
+_HANGUL = re.compile(f"[{HANGUL}]")
 _TWO_SYLLABLES = re.compile(rf"[{SYLLABLES}]{{2}}")
 _SYLLABLE_RUN = re.compile(rf"[{SYLLABLES}]+")
 
@@ -107,7 +109,7 @@ def _written_together(before: str, syllable: str) -> Iterator[Reading]:
 
 def _itself(word: str, found: list[Token]) -> Iterator[Reading]:
     lone = is_open(found)
-    if lone and len(found) == 1:
+    if lone and len(found) == 1 and _HANGUL.match(found[0].term):
         # A syllable alone is a word, or the head of one: in the midst of one it is something else.
         yield Reading((Part("exact", word),), 1.5)
         yield Reading((Part("heads", word),))
@@ -168,12 +170,21 @@ def _over_no_blank(before: str, noun: str) -> Iterator[Reading]:
     yield Reading((Part("exact", f"{before} {noun}"),), 0.8)
     if _ends_in_bound_noun(before + noun):
         for after in _BOUND_NOUNS[noun].split():
-            yield Reading((Part("joined", before + noun + after.replace(".", "")),), 0.7)
+            together = before + noun + after.replace(".", "")
+            yield Reading((Part("joined", together),), 0.7)
+            yield Reading((Part("exact", together),), 0.7)
 
 
 def _over_blanks(word: str, weight: float) -> Iterator[Reading]:
-    if _longest_run(word) >= _JOINED_SYLLABLES_MIN:
-        yield Reading((Part("joined", word),), weight)
+    """Yield a word whose long runs of syllables may have blanks within, with what else it consists of."""
+    pieces = [piece for piece in _LONG_RUN.split(word) if tokens(piece)]
+    long = [_LONG_RUN.match(piece) is not None for piece in pieces]
+    if any(long):
+        forms: list[Form] = ["joined" if each else "exact" for each in long]
+        yield Reading(tuple(map(Part, forms, pieces)), weight)
+    if any(long) and len(pieces) > 1:
+        # A text without such blanks may hold the pieces all the same.
+        yield Reading(tuple(Part("exact", piece) for piece in pieces), weight)
 
 
 def _longest_run(word: str) -> int:

@@ -161,7 +161,8 @@ def _analyzers(components: Collection[Component]) -> Iterator[tuple[str, _Analyz
             yield "parts", _Analyzer(parts, "standard", ("lowercase", "english_stems"))
     if patterns:
         initials = tuple(name for name in _CHAR_FILTERS if name.startswith("initial_"))
-        yield "heads", _Analyzer((*folded, "behind_heads"), "standard", tuple(_PAIRS))
+        # No pairs: a head would make one with a Chinese character that it touches.
+        yield "heads", _Analyzer((*folded, "behind_heads"), "standard", ("cjk_width", "lowercase"))
         yield "initials", _Analyzer((*folded, *initials), "standard", tuple(_PAIRS))
         if "ngram" in components:
             yield "joined", _Analyzer((*folded, "blanks_in_korean"), "pairs", ("cjk_width", "lowercase"))

@@ -120,6 +120,7 @@ VOCABULARY = """
 바꿔 바꿨어요 바꾸는 배ㅍ 섭 바꾼 바꾸기 찾은 찾아서 할수 할 수 수있다 할수있다 앱 모바일앱을 디자인팀 팀
 OrderService OrderService를 order services Service HTTPServer HTTP listAPIs APIs userId user_id GitHub git
 deploy Deployed deploys deplo error errors error. running runs v2 2.3 v2.3.1
+東京에서 京앱 API배포완료 API배포 3개
 co-op it's a_b a.b 3.14 14 x² naïve NAÏVE ＡＰＩ api ｶﾞ ガ 東京 京都 🎉 👨‍👩‍👧 ... -
 """
 
