@@ -215,7 +215,8 @@ class SearchIndex(Protocol):
     async def look_after_writes(self) -> None:
         """Let writes go on that a swap holds too long, as one does whose process is gone.
 
-        Called every few seconds by whoever writes: what is looked at counts from the first look on.
+        Called every few seconds by whoever writes: what is looked at counts from the first look on. Raises
+        Unavailable also where the live index takes no writes for another reason, such as a full disk.
         """
 
     async def previous(self) -> str | None:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from backbone.search import SearchQuery
 from backbone.search.analysis import HANGUL, Token, is_open, tokens
 from backbone.search.compounds import LAST_SYLLABLES, parted
-from backbone.search.korean.letters import SYLLABLES, final_of, half_typed, initials_sought
+from backbone.search.korean.letters import SYLLABLES, ending_in_finals, final_of, half_typed, initials_sought
 from backbone.search.korean.nouns import bases
 from backbone.search.korean.verbs import stem_syllable, verb_forms
 
@@ -196,5 +196,8 @@ def _begun(word: str, last_term: int) -> Iterator[Reading]:
         done, letters = half
         found = tokens(done)
         yield Reading((Part("exact", done, is_open(found)), Part("initials", letters)), 0.4)
+    elif endings := ending_in_finals(word):
+        for each in endings:
+            yield Reading((Part("exact", each),), 0.3)
     elif last_term >= BEGUN_CHARACTERS_MIN and not _SYLLABLE_RUN.search(word):
         yield Reading((Part("exact", word, open=True),), 0.4)

@@ -8,6 +8,7 @@ from backbone.search import SearchQuery
 from backbone.search.analysis import tokens
 from backbone.search.korean.letters import (
     NO_FINAL,
+    ending_in_finals,
     final_of,
     half_typed,
     initials,
@@ -204,3 +205,19 @@ def test_blanks_may_stand_elsewhere(words: tuple[str, ...], sought: str) -> None
     """A short noun is also looked for with the word before it, and apart from it where both are one word."""
     readings = [reading for word in readings_of_words(SearchQuery(words=words)) for reading in word]
     assert sought in {part.text for reading in readings for part in reading.parts}
+
+
+@pytest.mark.parametrize(
+    ("word", "among"),
+    [("검새", "검색"), ("인고", "인공"), ("다으", "다음")],
+)
+def test_a_final_consonant_may_be_yet_to_come(word: str, among: str) -> None:
+    """What is typed on the way to a word begins with it, but for the last final consonant."""
+    assert among in ending_in_finals(word)
+    assert word not in ending_in_finals(word)
+
+
+@pytest.mark.parametrize("word", ["검", "검색", "deplo", "배ㅍ", ""])
+def test_what_has_its_final_consonant_awaits_none(word: str) -> None:
+    """One syllable begins too many words."""
+    assert ending_in_finals(word) == []

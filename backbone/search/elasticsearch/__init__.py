@@ -109,7 +109,8 @@ class ElasticsearchIndex:
         await self._swaps.release()
 
     async def look_after_writes(self) -> None:
-        await self._swaps.look()
+        if not await self._swaps.look():
+            await self._swaps.require_open()
 
     async def previous(self) -> str | None:
         return await self._swaps.previous()

@@ -30,6 +30,8 @@ _TOO_LONG = "the swap took too long, and others write again"
 
 T = TypeVar("T")
 Put = Callable[[Sequence[IndexedDocument], str], Awaitable[list[ItemFailure]]]
+# What keeps documents out of an index; the last one is what the server sets when its disk is nearly full.
+_BLOCKS = ("write", "read_only", "read_only_allow_delete")
 log = structlog.get_logger()
 
 
@@ -117,19 +119,21 @@ class Swaps:
         Raises what `write` raises, and Busy when writes are held still.
         """
         until_s = time.monotonic() + WAITED_MAX_S
+        others_block = False
         while True:
             try:
                 return await write()
             except WritesBlocked as error:
+                waited = False
                 while await self.look():
+                    waited = True
                     if time.monotonic() > until_s:
                         raise Busy(DEPENDENCY, "writes wait for the swap of a rebuild") from error
                     await asyncio.sleep(_LOOK_AGAIN_S)
                 # The swap may have ended since: then the live index is open, and the next try is taken.
-                if any([await self._is_blocked(index) for index in await self._indices.behind_alias()]):
+                if others_block and not waited:
                     raise
-                if time.monotonic() > until_s:
-                    raise Busy(DEPENDENCY, "writes go on") from error
+                others_block = not waited
 
     async def look(self) -> bool:
         """Say whether a swap holds the writes by the alias; lift what one has left, or holds for too long."""
@@ -145,6 +149,13 @@ class Swaps:
                     if mark.startswith(self._marks):
                         return await self._still_held(index, mark)
         return False
+
+    async def require_open(self) -> None:
+        """Raise Unavailable where the live index takes no writes, and no swap is why."""
+        for index in await self._indices.behind_alias():
+            # Another look: a swap may have begun since the one before.
+            if (blocks := await self._blocks_on(index)) and not await self.look():
+                raise WritesBlocked(DEPENDENCY, f"the index {index} takes no writes: {', '.join(blocks)}")
 
     async def _still_held(self, index: str, mark: str) -> bool:
         now_s = time.monotonic()
@@ -218,9 +229,13 @@ class Swaps:
             await self._change([_remove(index, self._released, False)])
 
     async def _is_blocked(self, index: str) -> bool:
-        answer = await self._ask("GET", f"/{index}/_settings/index.blocks.write", None)
+        return "index.blocks.write" in await self._blocks_on(index)
+
+    async def _blocks_on(self, index: str) -> list[str]:
+        """Return the settings that keep documents out of an index; a full disk sets one, too."""
+        answer = await self._ask("GET", f"/{index}/_settings/index.blocks.*", None)
         blocks = answer.get(index, {}).get("settings", {}).get("index", {}).get("blocks", {})
-        return str(blocks.get("write", "false")) == "true"
+        return [f"index.blocks.{name}" for name in _BLOCKS if str(blocks.get(name, "false")) == "true"]
 
     async def _change(self, actions: list[Any]) -> None:
         await self._ask("POST", "/_aliases", {"actions": actions})

@@ -58,6 +58,17 @@ def half_typed(word: str) -> tuple[str, str] | None:
     return done, initials(done) + final
 
 
+def ending_in_finals(word: str) -> list[str]:
+    """Return what a word may become by the final consonant of its last syllable, which may be yet to come.
+
+    `검새` may be on its way to `검색`. Nothing where the last of several syllables has its final consonant.
+    """
+    if len(word) < 2 or _SYLLABLES_ONLY.fullmatch(word) is None or final_of(word[-1]) != NO_FINAL:
+        return []
+    ends = (with_final(word[-1], final) for final in _FINALS[1:])
+    return [word[:-1] + end for end in ends if _is_in_use(end)]
+
+
 def with_final(syllable: str, final: str) -> str:
     """Return the syllable with another final consonant, or with NO_FINAL."""
     number = ord(syllable) - _FIRST
