@@ -4,24 +4,24 @@ Guarantees: numbers are given in the order of the calls, gapless per user from t
 the outbox holds a user's events in the order of `seq`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import Column, bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
+from backbone.database.rows import insert_rows
 from backbone.database.tables import inbox, inbox_counters, outbox
 from backbone.mailbox import NOTIFICATION, RETRACTED
 from backbone.outbox import outbox_row
 from notifier.metrics import ENTRIES_WRITTEN
+from notifier.projection import NewNotification
 from schemas.clock import format_ms
 from schemas.events import NotificationRetracted, NotificationSent
-from schemas.notifications import MENTION_TITLE, Notification, NotificationData, Reason
-
-REASON: Reason = "mention"
+from schemas.notifications import TITLES, Notification, NotificationData, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Stored:
     """A notification as it stands in its user's inbox."""
 
     user_id: str
+    reason: Reason
     seq: int
     notification_id: str
     created_at: int
@@ -49,29 +50,36 @@ class Changes:
     def __init__(self, counters: Mapping[str, Counter], clock: Clock, shards: int) -> None:
         self._clock = clock
         self._shards = shards
+        self._counters = counters
         self._last_seq = {user_id: counter.last_seq for user_id, counter in counters.items()}
         self.now_ms = clock.now_ms()
         self.entries: list[dict[str, Any]] = []
         self.outbox: list[Mapping[str, object]] = []
         self.emptied: list[dict[str, Any]] = []
 
-    def notify(self, user_id: str, data: NotificationData, content: str, retracted: bool) -> None:
+    def notify(self, new: NewNotification, data: NotificationData) -> None:
         """Add a notification; one that is born retracted keeps its place without a text."""
         self._add(
             NOTIFICATION,
             Notification(
                 notification_id=self._clock.new_id("ntf_"),
-                user_id=user_id,
-                reason=REASON,
-                title=None if retracted else MENTION_TITLE,
-                body=None if retracted else content,
+                user_id=new.user_id,
+                reason=new.reason,
+                title=None if new.retracted else TITLES[new.reason],
+                body=None if new.retracted else new.content,
                 data=data,
                 created_at=format_ms(self.now_ms),
-                retracted=True if retracted else msgspec.UNSET,
+                retracted=True if new.retracted else msgspec.UNSET,
             ),
         )
 
-    def retract(self, stored: Stored, data: NotificationData) -> None:
+    def retract_all(self, withdrawn: Iterable[Stored], data: NotificationData, *, even_read: bool) -> None:
+        """Take notifications of a message back, those that were read only where `even_read`."""
+        for stored in withdrawn:
+            if even_read or stored.seq > self._counters[stored.user_id].read_up_to:
+                self._retract(stored, data)
+
+    def _retract(self, stored: Stored, data: NotificationData) -> None:
         """Take a notification back: its text goes, and the retraction takes a number of its own."""
         self.emptied.append({"of_user": stored.user_id, "of_seq": stored.seq})
         self._add(
@@ -79,7 +87,7 @@ class Changes:
             Notification(
                 notification_id=stored.notification_id,
                 user_id=stored.user_id,
-                reason=REASON,
+                reason=stored.reason,
                 title=None,
                 body=None,
                 data=data,
@@ -118,8 +126,8 @@ class Changes:
         if not self.entries:
             return set()
         users = {entry["user_id"] for entry in self.entries}
-        await connection.execute(insert(inbox), self.entries)
-        await connection.execute(insert(outbox), self.outbox)
+        await _INSERT_ENTRIES.execute(connection, [_values(_ENTRY, entry) for entry in self.entries])
+        await _INSERT_OUTBOX.execute(connection, [_values(_OUTBOX, row) for row in self.outbox])
         if self.emptied:
             await connection.execute(_EMPTY_TEXT, self.emptied)
         await connection.execute(
@@ -133,6 +141,14 @@ class Changes:
             ENTRIES_WRITTEN.labels(entry["kind"]).inc()
 
 
+def _values(columns: Sequence[Column[Any]], row: Mapping[str, Any]) -> list[Any]:
+    return [row[column.name] for column in columns]
+
+
+_ENTRY = tuple(column for column in inbox.c if column.name != "read_at")
+_INSERT_ENTRIES = insert_rows(inbox, _ENTRY)
+_OUTBOX = tuple(column for column in outbox.c if column.name not in ("position", "record_key"))
+_INSERT_OUTBOX = insert_rows(outbox, _OUTBOX)
 _EMPTY_TEXT = (
     update(inbox)
     .where(inbox.c.user_id == bindparam("of_user"), inbox.c.seq == bindparam("of_seq"))

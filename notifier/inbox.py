@@ -1,45 +1,29 @@
 """The writes to the inbox: what a batch of events changes, in one transaction with what is to be told of it.
 
 Guarantees: `seq` is gapless per user, whoever else writes; rows become visible in the order of `seq`;
-a batch that was applied before changes nothing. Messages are locked first, then users, each in one
-order, so that two writers never wait for each other in a circle.
+a batch that was applied before changes nothing. No event makes a transaction long: what concerns the many
+is left to the announcements.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
-import msgspec
-from sqlalchemy import Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backbone.database.tables import (
-    channel_members,
-    channels,
-    inbox,
-    inbox_counters,
-    notified_messages,
-)
-from backbone.mailbox import NOTIFICATION
 from backbone.outbox import shards_of
-from notifier.changes import REASON, Changes, Counter, Stored
-from notifier.projection import Audience, Decision, Known, Mentioning, decide
-from schemas.events import MessagesEvent, encode
+from notifier.announcements import announce, take_back
+from notifier.audiences import EventKey, audiences_of, key_of
+from notifier.changes import Changes, Stored
+from notifier.projection import Audience, Decision, Told, concerned, decide
+from notifier.rows import AT_ONCE, keep_known, lock_counters, lock_messages, standing_of, told_of
+from schemas.events import MessageDeleted, MessagesEvent
 from schemas.notifications import NotificationData
 
-# Below what a statement of either database takes as parameters.
-_CHUNK = 1000
-
-_history_decoder: msgspec.json.Decoder[tuple[Mentioning, ...]] = msgspec.json.Decoder(tuple[Mentioning, ...])
-
-_KEEP_KNOWN = (
-    update(notified_messages)
-    .where(notified_messages.c.message_id == bindparam("of_message"))
-    .values(version=bindparam("new_version"), mentions=bindparam("history"), deleted=bindparam("is_deleted"))
-)
+_Lives = Mapping[str, Sequence[MessagesEvent]]
+"""The events of each message."""
 
 
 class Inbox:
@@ -55,144 +39,77 @@ class Inbox:
 
         Raises Unavailable: then nothing, or everything, was stored, and the batch may be applied again.
         """
-        by_message: dict[str, list[MessagesEvent]] = defaultdict(list)
-        for event in events:
-            by_message[event.payload.message_id].append(event)
-        if not by_message:
+        lives = _by_message(events)
+        if not lives:
             return set()
         self._shards = self._shards or await shards_of(self._database, "notifications")
         async with self._database.writing() as connection:
-            known = await _lock_messages(connection, sorted(by_message))
-            audiences = await _audiences(connection, events)
-            stored = await _stored(connection, by_message)
+            known = await lock_messages(connection, sorted(lives))
+            audiences = await audiences_of(connection, events)
+            told = await told_of(connection, _concerned(events, audiences))
             decisions = {
-                message_id: decide(
-                    known[message_id],
-                    {entry.user_id: not entry.retracted for entry in stored[message_id].values()},
-                    of_message,
-                    audiences[of_message[0].payload.channel_id],
-                )
-                for message_id, of_message in by_message.items()
+                message_id: decide(known[message_id], told[message_id], life, _of_life(life, audiences))
+                for message_id, life in lives.items()
             }
-            await _keep_known(connection, known, decisions)
-            counters = await _lock_counters(connection, decisions.values())
+            await keep_known(connection, known, decisions)
+            changed = {each: decisions[each] for each in lives if decisions[each].known != known[each]}
+            withdrawn = await _withdrawn(connection, lives, changed)
+            users = {new.user_id for decision in decisions.values() for new in decision.notify}
+            users |= {stored.user_id for stored in chain(*withdrawn.values())}
+            counters = await lock_counters(connection, users)
             changes = Changes(counters, self._clock, self._shards)
             for message_id, decision in decisions.items():
-                channel_id = by_message[message_id][0].payload.channel_id
-                data = NotificationData(message_id=message_id, channel_id=channel_id)
-                _collect(changes, decision, data, stored[message_id], counters)
+                data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
+                changes.retract_all(withdrawn.get(message_id, ()), data, even_read=decision.known.deleted)
+                for new in decision.notify:
+                    changes.notify(new, data)
+                await announce(connection, data, decision.announce)
             grown = await changes.store(connection)
         changes.count()
         return grown
 
 
-def _collect(
-    changes: Changes,
-    decision: Decision,
-    data: NotificationData,
-    stored: Mapping[str, Stored],
-    counters: Mapping[str, Counter],
-) -> None:
-    for user_id in decision.retract:
-        if decision.even_read or stored[user_id].seq > counters[user_id].read_up_to:
-            changes.retract(stored[user_id], data)
-    for new in decision.notify:
-        changes.notify(new.user_id, data, new.content, new.retracted)
-
-
-async def _lock_messages(connection: AsyncConnection, message_ids: Sequence[str]) -> dict[str, Known]:
-    """Lock what is known of the messages: their events may lie with several members of the group."""
-    table = notified_messages
-    new = [{"message_id": each, "version": 0, "mentions": "[]", "deleted": False} for each in message_ids]
-    await _insert_missing(connection, table, new)
-    rows = await _lock(connection, table, message_ids)
-    return {row.message_id: Known(_history_decoder.decode(row.mentions), row.deleted) for row in rows}
-
-
-async def _keep_known(
-    connection: AsyncConnection, before: Mapping[str, Known], decisions: Mapping[str, Decision]
-) -> None:
-    changed = [
-        {
-            "of_message": message_id,
-            "new_version": decision.known.version,
-            "history": encode(decision.known.history).decode(),
-            "is_deleted": decision.known.deleted,
-        }
-        for message_id, decision in decisions.items()
-        if decision.known != before[message_id]
-    ]
-    if changed:
-        await connection.execute(_KEEP_KNOWN, changed)
-
-
-async def _audiences(connection: AsyncConnection, events: Iterable[MessagesEvent]) -> dict[str, Audience]:
-    """Return who may be told of each channel: its members now, and whether there are others."""
-    private = {event.payload.channel_id: event.private for event in events}
-    unknown = [channel_id for channel_id, is_private in private.items() if is_private is msgspec.UNSET]
-    for ids in _chunks(unknown):
-        query = select(channels.c.channel_id, channels.c.private).where(channels.c.channel_id.in_(ids))
-        private.update((row.channel_id, row.private) for row in await connection.execute(query))
-    members: dict[str, set[str]] = defaultdict(set)
-    for ids in _chunks(list(private)):
-        of_channels = select(channel_members.c.channel_id, channel_members.c.user_id).where(
-            channel_members.c.channel_id.in_(ids)
-        )
-        for row in await connection.execute(of_channels):
-            members[row.channel_id].add(row.user_id)
-    return {each: Audience(is_private is True, members[each]) for each, is_private in private.items()}
-
-
-async def _stored(
-    connection: AsyncConnection, message_ids: Iterable[str]
-) -> defaultdict[str, dict[str, Stored]]:
-    """Return the notifications of the messages, by message and user."""
-    found: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
-    columns = inbox.c
-    for ids in _chunks(list(message_ids)):
-        query = select(
-            columns.message_id,
-            columns.user_id,
-            columns.seq,
-            columns.notification_id,
-            columns.created_at,
-            columns.retracted,
-        ).where(columns.message_id.in_(ids), columns.reason == REASON, columns.kind == NOTIFICATION)
-        for message_id, user_id, *rest in await connection.execute(query):
-            found[message_id][user_id] = Stored(user_id, *rest)
+async def _withdrawn(
+    connection: AsyncConnection, lives: _Lives, decisions: Mapping[str, Decision]
+) -> Mapping[str, Sequence[Stored]]:
+    """Return what is to be taken back of each message; where that may be much, it is left for later."""
+    found = {}
+    for message_id, decision in decisions.items():
+        if not decision.known.withdraws_any:
+            continue
+        standing = await standing_of(connection, message_id, limit=AT_ONCE + 1)
+        if len(standing) > AT_ONCE:
+            data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
+            await take_back(connection, data, decision.known.version)
+        else:
+            found[message_id] = [
+                each for each in standing if decision.known.withdraws(each.user_id, each.reason)
+            ]
     return found
 
 
-async def _lock_counters(connection: AsyncConnection, decisions: Iterable[Decision]) -> dict[str, Counter]:
-    """Lock the counters of all users whose inbox may grow, making those that are missing."""
-    users = set[str]()
-    for decision in decisions:
-        users.update(decision.retract, (new.user_id for new in decision.notify))
-    if not users:
-        return {}
-    new = [{"user_id": each, "epoch": 1, "last_seq": 0, "read_up_to": 0} for each in sorted(users)]
-    await _insert_missing(connection, inbox_counters, new)
-    rows = await _lock(connection, inbox_counters, sorted(users))
-    return {row.user_id: Counter(row.last_seq, row.read_up_to) for row in rows}
+def _by_message(events: Sequence[MessagesEvent]) -> _Lives:
+    lives: defaultdict[str, list[MessagesEvent]] = defaultdict(list)
+    for event in events:
+        lives[event.payload.message_id].append(event)
+    return lives
 
 
-async def _insert_missing(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows whose keys are not there; `rows` are sorted by key."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    await connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+def _of_life(life: Sequence[MessagesEvent], audiences: Mapping[EventKey, Audience]) -> Mapping[int, Audience]:
+    return {event.sequence: audiences[key_of(event)] for event in life}
 
 
-async def _lock(connection: AsyncConnection, table: Table, keys: Sequence[str]) -> list[Any]:
-    """Lock the rows of `keys`, which are sorted, in the order of their code points."""
-    (key,) = table.primary_key.columns
-    # On SQLite the transaction is the only writer already, and this order is the only one.
-    order = key.collate("C") if connection.dialect.name == "postgresql" else key
-    rows: list[Any] = []
-    for chunk in _chunks(keys):
-        query = select(table).where(key.in_(chunk)).order_by(order).with_for_update()
-        rows.extend(await connection.execute(query))
-    return rows
+def _concerned(
+    events: Sequence[MessagesEvent], audiences: Mapping[EventKey, Audience]
+) -> set[tuple[str, Told]]:
+    return {
+        (event.payload.message_id, Told(user_id, reason))
+        for event in events
+        if not isinstance(event, MessageDeleted)
+        for reason, users in concerned(event, audiences[key_of(event)].thread).items()
+        for user_id in users
+    }
 
 
-def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+def _channel(life: Sequence[MessagesEvent]) -> str:
+    return life[0].payload.channel_id

@@ -1,23 +1,27 @@
 """Who is to be told of a message, and what is to be taken back: decided from events and what is stored.
 
 Guarantees: the events of one message lead to the same notifications (user, message, reason, retracted)
-in whatever order and however often they come, as long as the channel's members stay the same:
+in whatever order and however often they come:
 
 - A user has one notification per message and reason, ever. Each event that mentions the user makes it,
-  where there is none yet; an event that was applied before makes none, whoever has joined since.
-- It is retracted when a later version no longer mentions the user, or deletes the message. When that
-  version is known already, the notification is born retracted. A mention that comes back changes nothing.
+  where there is none yet; an event that was applied before makes none.
+- Whoever may know of it is told: in a private channel those who were members at that very event.
+- A mention is retracted when a later version no longer mentions the user, or deletes the message; what is
+  told of a reply only when that is deleted. When that version is known already, the notification is born
+  retracted. A mention that comes back changes nothing.
+- `@channel` is announced: to all members at that event, some at a time, see the announcements.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import msgspec
 
 from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
 from schemas.messages import MENTION_CHANNEL
+from schemas.notifications import Reason
 
 
 class Mentioning(msgspec.Struct, frozen=True, array_like=True):
@@ -53,6 +57,19 @@ class Known:
         unmentioned = [entry.versions[-1] for entry in self.history if not _covers(entry.mentions, user_id)]
         return bool(mentioned and unmentioned) and min(mentioned) < max(unmentioned)
 
+    @property
+    def withdraws_any(self) -> bool:
+        """Say whether anything might have to be taken back: the mentions changed, or the message is gone."""
+        return self.deleted or len(self.history) > 1
+
+    def withdraws(self, user_id: str, reason: Reason) -> bool:
+        """Say whether what the user was told, or is yet to be told, is to be taken back.
+
+        One that was read is taken back only when the message is deleted: its text goes everywhere, whereas a
+        mention that was edited away takes nothing from those who saw it.
+        """
+        return self.dropped(user_id) if reason == "mention" else self.deleted
+
     def after(self, event: MessagesEvent) -> "Known":
         """Return what is known once `event` is applied too."""
         mentions = mentions_of(event)
@@ -62,12 +79,24 @@ class Known:
         return Known(history, self.deleted or isinstance(event, MessageDeleted))
 
 
+class Told(NamedTuple):
+    """Who is told, and why."""
+
+    user_id: str
+    reason: Reason
+
+
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who may be told of a channel's messages: everyone where it is public, else its members."""
+    """Who is there to be told of one event: everyone where the channel is public, else its `members`.
+
+    `members` holds at least those of the members who might be told; `thread` those who wrote before in the
+    thread that the message is a reply in.
+    """
 
     private: bool
-    members: AbstractSet[str]
+    members: AbstractSet[str] = frozenset()
+    thread: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,60 +104,87 @@ class NewNotification:
     """A notification to be made; `retracted` ones are born without a text."""
 
     user_id: str
+    reason: Reason
     content: str
     retracted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What is to be stored: `retract` names users whose notification is taken back.
+class Announcement:
+    """What is to be told to all members of the channel as they were at an event, but for its author."""
 
-    One that was read is taken back only when `even_read`: the text of a deleted message goes
-    everywhere, whereas a mention that was edited away takes nothing from those who saw it.
-    """
+    sequence: int
+    author_id: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is then known of a message, and what is to be told of it."""
 
     known: Known
     notify: tuple[NewNotification, ...] = ()
-    retract: tuple[str, ...] = ()
-    even_read: bool = False
+    announce: tuple[Announcement, ...] = ()
 
 
 def decide(
-    known: Known, live: Mapping[str, bool], events: Sequence[MessagesEvent], audience: Audience
+    known: Known, told: Collection[Told], events: Sequence[MessagesEvent], audiences: Mapping[int, Audience]
 ) -> Decision:
-    """Decide what `events` of one message change.
+    """Decide what `events` of one message tell; what they take back, `Known.withdraws` says.
 
-    `live` tells of each user who has a notification of the message whether it still stands
-    (True) or was retracted (False).
+    `told` holds who of those whom they concern has a notification already; `audiences` are those of the
+    events, by their sequence.
     """
-    contents: dict[str, str] = {}
+    contents: dict[Told, str] = {}
+    announcements: list[Announcement] = []
     for event in events:
         if known.applied(event.sequence):
             continue
         known = known.after(event)
-        if not isinstance(event, MessageDeleted):
-            for user_id in recipients(event, audience):
-                contents.setdefault(user_id, event.payload.content)
+        if isinstance(event, MessageDeleted):
+            continue
+        for each in recipients(event, audiences[event.sequence]):
+            contents.setdefault(each, event.payload.content)
+        if MENTION_CHANNEL in event.payload.mentions:
+            author_id, content = event.payload.author_id, event.payload.content
+            announcements.append(Announcement(event.sequence, author_id, content))
     return Decision(
         known=known,
-        notify=tuple(
-            NewNotification(user_id, content, known.dropped(user_id))
-            for user_id, content in contents.items()
-            if user_id not in live
-        ),
-        retract=tuple(user_id for user_id, stands in live.items() if stands and known.dropped(user_id)),
-        even_read=known.deleted,
+        notify=_new(known, told, contents),
+        announce=tuple(announcements),
     )
 
 
-def recipients(event: MessageCreated | MessageUpdated, audience: Audience) -> list[str]:
-    """Return whom the event mentions and who may know of it, its author never among them."""
-    mentioned = set(event.payload.mentions)
-    if MENTION_CHANNEL in mentioned:
-        mentioned |= audience.members
-    if audience.private:
-        mentioned &= audience.members
-    return sorted(mentioned - {event.payload.author_id, MENTION_CHANNEL})
+def announced(
+    known: Known, told: Collection[Told], announcement: Announcement, members: Collection[str]
+) -> tuple[NewNotification, ...]:
+    """Return what some of the members are told, of whom `told` have it already."""
+    wanted = (Told(user_id, "mention") for user_id in members if user_id != announcement.author_id)
+    return _new(known, told, dict.fromkeys(wanted, announcement.content))
+
+
+def _new(known: Known, told: Collection[Told], contents: Mapping[Told, str]) -> tuple[NewNotification, ...]:
+    return tuple(
+        NewNotification(*each, content, known.withdraws(*each))
+        for each, content in contents.items()
+        if each not in told
+    )
+
+
+def concerned(event: MessageCreated | MessageUpdated, thread: AbstractSet[str]) -> dict[Reason, set[str]]:
+    """Return whom the event concerns by name, may they know of it or not; its author never among them."""
+    nobody = {event.payload.author_id, MENTION_CHANNEL}
+    replied = thread if isinstance(event, MessageCreated) and event.payload.parent_id else frozenset[str]()
+    return {"mention": {*event.payload.mentions} - nobody, "reply": {*replied} - nobody}
+
+
+def recipients(event: MessageCreated | MessageUpdated, audience: Audience) -> list[Told]:
+    """Return whom the event concerns by name, and who may know of it."""
+    return [
+        Told(user_id, reason)
+        for reason, users in concerned(event, audience.thread).items()
+        for user_id in sorted(users & audience.members if audience.private else users)
+    ]
 
 
 def mentions_of(event: MessagesEvent) -> tuple[str, ...]:

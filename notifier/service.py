@@ -19,6 +19,8 @@ from backbone.outbox_watch import OutboxWatch, keep_looking
 from backbone.relay import LaneRelay
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
+from notifier.announcements import Announcer
+from notifier.following import Follower
 from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.sockets import SocketServer
@@ -44,6 +46,8 @@ class Notifier:
     ) -> None:
         """`stored` is told of which users there are new rows in the outbox."""
         self._inbox = Inbox(database, clock)
+        self._follower = Follower(eventlog, database)
+        self._announcer = Announcer(database, clock, self._tell)
         self._hub = hub
         self._health = health
         self._stored = stored
@@ -53,26 +57,36 @@ class Notifier:
 
     async def handle(self, batch: Sequence[Taken[StreamEvent]]) -> Sequence[Refusal]:
         """Apply a batch of events. Raises Unavailable."""
-        # Membership is read from the database: what a channel's own events say is there already.
         events = [event for _, event in batch if isinstance(event, MessagesEvent)]
         if events:
-            grown = await self._inbox.apply(events)
+            # What happened in their channels before them may lie in records that are not read yet.
+            await self._follower.catch_up({record.partition for record, _ in batch})
+            self._tell(await self._inbox.apply(events))
             self._health.up("database")
-            self._hub.wake(grown)
-            self._stored(grown)
+            self._announcer.wake()
         return ()
 
+    def _tell(self, grown: Collection[str]) -> None:
+        self._hub.wake(grown)
+        self._stored(grown)
+
     async def step(self) -> int:
-        """Take one batch from the log to the inboxes; return how many records it had."""
-        return await self._loop.step()
+        """Take one batch from the log to the inboxes, and announce; return how many records it had."""
+        records = await self._loop.step()
+        while await self._announcer.step():
+            pass
+        return records
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take batch after batch until `stop` is set."""
-        await self._loop.run(stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._loop.run(stop), name="loop")
+            tasks.create_task(self._announcer.run(stop), name="announcements")
 
     async def close(self) -> None:
         """Leave the group."""
         await self._loop.close()
+        await self._follower.close()
 
 
 async def serve(

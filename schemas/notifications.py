@@ -6,9 +6,9 @@ import msgspec
 
 from schemas.messages import Rfc3339
 
-# `reply` and others follow; a user gets one notification per message and reason, ever.
+# A user gets one notification per message and reason, ever.
 Reason = Literal["mention", "reply"]
-MENTION_TITLE = "새 멘션"
+TITLES: dict[Reason, str] = {"mention": "새 멘션", "reply": "새 답글"}
 
 
 class NotificationData(msgspec.Struct, frozen=True, kw_only=True):

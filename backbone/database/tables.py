@@ -180,6 +180,54 @@ notified_messages = Table(
     comment="What the notifier knows of each message: newest version, who was mentioned when, its end.",
 )
 
+# What the notifier knows of channels it has read in `channels.changed`, not in the tables of the write side.
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("channel_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("present", Boolean, nullable=False),
+    PrimaryKeyConstraint("channel_id", "user_id", "sequence"),
+    comment="Who was in a channel from which event of it on, or out of it.",
+)
+
+followed_partitions = Table(
+    "followed_partitions",
+    metadata,
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    PrimaryKeyConstraint("topic", "partition"),
+    comment="Up to which offset the notifier has taken a partition in, in the transaction that did.",
+)
+
+thread_authors = Table(
+    "thread_authors",
+    metadata,
+    Column("message_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("user_id", Text, nullable=False),
+    PrimaryKeyConstraint("message_id", "sequence"),
+    comment="Who wrote in the thread of a message, its author first, each with the event's number.",
+)
+
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("message_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("author_id", Text, nullable=False),
+    # NULL where something is to be taken back instead.
+    Column("content", Text),
+    Column("told_up_to", Text, nullable=False),
+    Column("turn", Integer, nullable=False),
+    PrimaryKeyConstraint("message_id", "sequence"),
+    Index("announcements_by_turn", "turn"),
+    comment="What is yet to be told to the many, or to be taken back from them, some at a time.",
+)
+
 # Lists are in the order of code points: SQLite's own, which primary keys serve. On PostgreSQL migrations make
 # indexes for it, which cannot be said here: tables know no collation of an index.
 INDEXES_BY_CODE_POINT = ("channels_public", "channel_members_in_order")

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +13,7 @@ from backbone.database.engine import Database
 from backbone.database.tables import inbox, inbox_counters
 from backbone.mailbox import Mailbox
 from backbone.settings import Settings
+from notifier.announcements import Announcer
 from notifier.inbox import Inbox
 from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent
 from schemas.messages import MENTION_CHANNEL
@@ -30,10 +31,26 @@ async def database(request: pytest.FixtureRequest, unique: str) -> AsyncIterator
         yield database
 
 
+class Box:
+    """The writers of the inbox: what an event tells, and what is announced of it."""
+
+    def __init__(self, database: Database) -> None:
+        self._grown: set[str] = set()
+        self._inbox = Inbox(database, SystemClock())
+        self._announcer = Announcer(database, SystemClock(), self._grown.update)
+
+    async def apply(self, events: Sequence[MessagesEvent]) -> set[str]:
+        """Apply events and announce what they announce; return the users whose inbox grew."""
+        self._grown.clear()
+        self._grown.update(await self._inbox.apply(events))
+        while await self._announcer.step():
+            pass
+        return set(self._grown)
+
+
 @pytest.fixture
-def box(database: Database) -> Inbox:
-    """The writer of the inbox."""
-    return Inbox(database, SystemClock())
+def box(database: Database) -> Box:
+    return Box(database)
 
 
 async def test_writers_at_once_leave_no_gap_and_no_second_notification(database: Database) -> None:
@@ -70,7 +87,7 @@ async def test_writers_at_once_leave_no_gap_and_no_second_notification(database:
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_any_order_of_the_topics_leads_to_the_same_set(
-    database: Database, box: Inbox, together: bool
+    database: Database, box: Box, together: bool
 ) -> None:
     """Post, edit and deletion in all orders, each twice, in one batch or many: the same notifications."""
     outcomes = set()
@@ -94,7 +111,7 @@ async def test_any_order_of_the_topics_leads_to_the_same_set(
     assert outcomes == {frozenset((user_id, "mention", True) for user_id in ("bora", "chul", "dana"))}
 
 
-async def test_a_retraction_takes_the_text_and_a_number(database: Database, box: Inbox) -> None:
+async def test_a_retraction_takes_the_text_and_a_number(database: Database, box: Box) -> None:
     """Given a notification that was sent, the deletion empties it and adds an entry; both are told."""
     talk = Talk()
     post = talk.post("지워질 말", ["bora"])
@@ -116,7 +133,7 @@ async def test_a_retraction_takes_the_text_and_a_number(database: Database, box:
     assert retracted.payload.created_at == sent.payload.created_at
 
 
-async def test_what_was_read_stays_until_the_message_goes(database: Database, box: Inbox) -> None:
+async def test_what_was_read_stays_until_the_message_goes(database: Database, box: Box) -> None:
     """A mention edited away is retracted where it is unread; a deletion takes the text from everyone."""
     talk = Talk()
     post = talk.post("안녕", ["bora", "chul"])
@@ -131,20 +148,21 @@ async def test_what_was_read_stays_until_the_message_goes(database: Database, bo
     assert [entry[-1] for entry in await entries(database, "chul")] == [True, True]
 
 
-async def test_a_private_channel_tells_its_members_alone(database: Database, box: Inbox) -> None:
+async def test_a_private_channel_tells_its_members_alone(database: Database, box: Box) -> None:
     """Outsiders hear nothing of a private channel, by name or by @channel; a replay tells no newcomer."""
     await add_channel(database, "비밀", True, ["author", "bora"])
     talk = Talk("비밀", private=True)
     events = [talk.post("우리끼리", [MENTION_CHANNEL]), talk.post("우리끼리", ["bora", "chul"])]
     assert await box.apply(events) == {"bora"}
-    await add_members(database, "비밀", "chul")
+    await add_members(database, "비밀", "chul", sequence=4)
     assert await box.apply(events) == set()
+    talk.sequence = 4
     assert await box.apply([talk.post("이제 셋", [MENTION_CHANNEL])]) == {"bora", "chul"}
     assert [entry[3] for entry in await entries(database, "chul")] == ["이제 셋"]
     assert await entries(database, "author") == []
 
 
-async def test_an_event_that_does_not_say_is_looked_up(database: Database, box: Inbox) -> None:
+async def test_an_event_that_does_not_say_is_looked_up(database: Database, box: Box) -> None:
     """Given events of another writer, without `private`, the channel's own row decides."""
     await add_channel(database, "비밀", True, ["bora"])
     await add_channel(database, "공개", False, ["bora"])
@@ -158,7 +176,7 @@ async def test_an_event_that_does_not_say_is_looked_up(database: Database, box: 
     assert len(await entries(database, "chul")) == 1
 
 
-async def test_a_channel_of_thousands(database: Database, box: Inbox) -> None:
+async def test_a_channel_of_thousands(database: Database, box: Box) -> None:
     """@channel reaches each of 2,500 members once, more than a statement takes as parameters at a time."""
     members = [f"u{number}" for number in range(2500)]
     await add_channel(database, "전체", False, members)

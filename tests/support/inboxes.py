@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import insert, select
 
 from backbone.database.engine import Database
-from backbone.database.tables import channel_members, channels, inbox, outbox
+from backbone.database.tables import channel_members, channels, inbox, memberships, outbox
 from schemas.events import NotificationRetracted, NotificationSent, decode
 
 
@@ -44,8 +44,10 @@ async def add_channel(database: Database, channel_id: str, private: bool, member
     await add_members(database, channel_id, *members)
 
 
-async def add_members(database: Database, channel_id: str, *user_ids: str) -> None:
-    """Let users in."""
-    row = {"channel_id": channel_id, "role": "member", "version": 1}
+async def add_members(database: Database, channel_id: str, *user_ids: str, sequence: int = 1) -> None:
+    """Let users in, on both sides, by events of this number."""
+    row = {"channel_id": channel_id, "role": "member", "version": sequence}
+    was_in = {"channel_id": channel_id, "sequence": sequence, "present": True}
     async with database.writing() as connection:
         await connection.execute(insert(channel_members), [{**row, "user_id": each} for each in user_ids])
+        await connection.execute(insert(memberships), [{**was_in, "user_id": each} for each in user_ids])

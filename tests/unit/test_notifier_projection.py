@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier.projection import Audience, Known, decide, mentions_of, recipients
+from notifier.projection import (
+    Announcement,
+    Audience,
+    Known,
+    NewNotification,
+    Told,
+    announced,
+    decide,
+    mentions_of,
+    recipients,
+)
 from schemas.events import MessageDeleted, MessagesEvent
 from schemas.messages import MENTION_CHANNEL
 from tests.support.messaging import Talk
@@ -35,27 +45,48 @@ class World:
     def __init__(self, audience: Audience) -> None:
         self.audience = audience
         self.known = Known()
-        self.live: dict[str, bool] = {}
+        self.live: dict[Told, bool] = {}
         self.made = 0
+        self.announcements: list[tuple[Announcement, frozenset[str]]] = []
 
     def apply(self, events: Sequence[MessagesEvent]) -> None:
-        decision = decide(self.known, self.live, events, self.audience)
+        audiences = {event.sequence: self.audience for event in events}
+        decision = decide(self.known, self.live, events, audiences)
         self.known = decision.known
-        for new in decision.notify:
-            assert new.user_id not in self.live
-            self.live[new.user_id] = not new.retracted
+        self._add(decision.notify)
+        # Who was a member at the event does not change until it is announced.
+        self.announcements += [(each, frozenset(self.audience.members)) for each in decision.announce]
+        for told, stands in self.live.items():
+            self.live[told] = stands and not self.known.withdraws(*told)
+
+    def announce(self) -> None:
+        for announcement, members in self.announcements:
+            self._add(announced(self.known, self.live, announcement, members))
+        self.announcements = []
+
+    def standing(self) -> dict[str, bool]:
+        """Announce the rest; return whose mention stands, and whose was taken back."""
+        self.announce()
+        return {told.user_id: stands for told, stands in self.live.items() if told.reason == "mention"}
+
+    def _add(self, new: Sequence[NewNotification]) -> None:
+        for each in new:
+            told = Told(each.user_id, each.reason)
+            assert told not in self.live
+            self.live[told] = not each.retracted
             self.made += 1
-        for user_id in decision.retract:
-            assert self.live[user_id]
-            self.live[user_id] = False
 
 
 def expected(events: Sequence[MessagesEvent], audience: Audience) -> dict[str, bool]:
     """The rule itself, over the whole history: who is notified, and whether it stands."""
     outcome: dict[str, bool] = {}
     for event in events:
-        for user_id in [] if isinstance(event, MessageDeleted) else recipients(event, audience):
-            outcome[user_id] = True
+        if isinstance(event, MessageDeleted):
+            continue
+        told = {each.user_id for each in recipients(event, audience) if each.reason == "mention"}
+        if MENTION_CHANNEL in event.payload.mentions:
+            told |= audience.members - {event.payload.author_id}
+        outcome |= dict.fromkeys(told, True)
     for user_id in outcome:
         was_mentioned = False
         for event in events:
@@ -78,8 +109,10 @@ def test_order_repeats_and_batches_do_not_matter(
     while shuffled:
         size = data.draw(st.integers(1, len(shuffled)))
         world.apply(shuffled[:size])
+        if data.draw(st.booleans()):
+            world.announce()
         shuffled = shuffled[size:]
-    assert world.live == expected(events, audience)
+    assert world.standing() == expected(events, audience)
 
 
 @settings(deadline=None)
@@ -91,10 +124,10 @@ def test_a_replay_changes_nothing_whoever_has_joined_since(
     world = World(audience)
     for event in events:
         world.apply([event])
-    before, known = dict(world.live), world.known
+    before, known = world.standing(), world.known
     world.audience = later
     world.apply(data.draw(st.permutations(events)))
-    assert (world.live, world.known) == (before, known)
+    assert (world.standing(), world.known) == (before, known)
 
 
 def test_an_edit_notifies_only_those_it_newly_mentions() -> None:
@@ -102,7 +135,7 @@ def test_an_edit_notifies_only_those_it_newly_mentions() -> None:
     talk, world = Talk(), World(Audience(False, frozenset()))
     world.apply([talk.post("안녕 @bora", ["bora"], MESSAGE)])
     world.apply([talk.edit(MESSAGE, "안녕 @bora @chul", ["bora", "chul"])])
-    assert world.live == {"bora": True, "chul": True}
+    assert world.standing() == {"bora": True, "chul": True}
     assert world.made == 2
 
 
@@ -112,11 +145,11 @@ def test_a_late_event_is_born_retracted() -> None:
     post = talk.post("비밀", ["bora"], MESSAGE)
     world.apply([talk.delete(MESSAGE)])
     world.apply([post])
-    assert world.live == {"bora": False}
+    assert world.standing() == {"bora": False}
 
 
 def test_a_private_channel_tells_its_members_alone_and_nobody_of_their_own_words() -> None:
     """Given a private channel of author and bora, @channel, chul and the author's own name reach bora."""
     talk, world = Talk(private=True), World(Audience(True, frozenset({"author", "bora"})))
     world.apply([talk.post("모두", [MENTION_CHANNEL, "chul", "author"], MESSAGE)])
-    assert world.live == {"bora": True}
+    assert world.standing() == {"bora": True}

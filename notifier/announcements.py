@@ -1,0 +1,133 @@
+"""What concerns the many: told to them, or taken back, some at a time, each time in one transaction.
+
+Guarantees: an announcement that was stored is carried out to its end, whichever process dies, and each
+member is told once; none waits for another to end: they take turns.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.clock import Clock
+from backbone.database.engine import Database
+from backbone.database.rows import insert_rows
+from backbone.database.tables import announcements
+from backbone.errors import Unavailable
+from backbone.outbox import shards_of
+from backbone.waiting import one_set_within
+from notifier.changes import Changes
+from notifier.memberships import members_at
+from notifier.projection import Announcement, Told, announced
+from notifier.rows import AT_ONCE, lock_counters, lock_messages, standing_of, told_of
+from schemas.notifications import NotificationData
+
+# Who stored an announcement says so; one that was left behind by a process that died is found by looking.
+LOOK_EVERY_S = 1.0
+
+_columns = announcements.c
+_INSERT = insert_rows(announcements, tuple(_columns), changing=(_columns.turn,))
+log = structlog.get_logger()
+
+
+async def announce(connection: AsyncConnection, data: NotificationData, new: Iterable[Announcement]) -> None:
+    """Store what is to be told to all members of a channel."""
+    rows = [
+        (data.message_id, each.sequence, data.channel_id, each.author_id, each.content, "", 0) for each in new
+    ]
+    if rows:
+        await _INSERT.execute(connection, rows)
+
+
+async def take_back(connection: AsyncConnection, data: NotificationData, version: int) -> None:
+    """Store that notifications of a message are to be taken back, as its version says."""
+    row = (data.message_id, version, data.channel_id, "", None, "", 0)
+    await _INSERT.execute(connection, [row])
+
+
+class Announcer:
+    """Carries announcements out, beside others that do the same."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        grown: Callable[[Collection[str]], None] = lambda _users: None,
+    ) -> None:
+        """`grown` is told of the users whose inbox grew."""
+        self._database = database
+        self._clock = clock
+        self._grown = grown
+        self._shards = 0
+        self._look = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that there is something to announce."""
+        self._look.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Announce until `stop` is set; a database that is down is asked again."""
+        while not stop.is_set():
+            self._look.clear()
+            try:
+                while not stop.is_set() and await self.step():
+                    pass
+            except Unavailable as error:
+                log.warning("announcements_wait", reason=str(error))
+            await one_set_within((stop, self._look), LOOK_EVERY_S)
+
+    async def step(self) -> bool:
+        """Carry one announcement on; say whether there was one that nobody else is at. Raises Unavailable."""
+        self._shards = self._shards or await shards_of(self._database, "notifications")
+        async with self._database.writing() as connection:
+            row = (await connection.execute(_NEXT)).one_or_none()
+            if row is None:
+                return False
+            changes, told_up_to = await self._some(connection, row)
+            grown = await changes.store(connection)
+            this = (_columns.message_id == row.message_id) & (_columns.sequence == row.sequence)
+            if told_up_to is None:
+                await connection.execute(delete(announcements).where(this))
+            else:
+                further = update(announcements).where(this)
+                await connection.execute(further.values(told_up_to=told_up_to, turn=row.turn + 1))
+        changes.count()
+        self._grown(grown)
+        return True
+
+    async def _some(self, connection: AsyncConnection, row: Any) -> tuple[Changes, str | None]:
+        """Tell some more users; return the changes, and the last of these users, None when all are told."""
+        known = (await lock_messages(connection, [row.message_id]))[row.message_id]
+        data = NotificationData(message_id=row.message_id, channel_id=row.channel_id)
+        if row.content is None:
+            standing = await standing_of(connection, row.message_id, row.told_up_to)
+            last = standing[-1].user_id if len(standing) == AT_ONCE else None
+            # The last one may have more of them than were read.
+            withdrawn = [
+                each
+                for each in standing
+                if each.user_id != last and known.withdraws(each.user_id, each.reason)
+            ]
+            counters = await lock_counters(connection, (each.user_id for each in withdrawn))
+            changes = Changes(counters, self._clock, self._shards)
+            changes.retract_all(withdrawn, data, even_read=known.deleted)
+            before_last = [each.user_id for each in standing if each.user_id != last]
+            return changes, last and before_last[-1]
+        announcement = Announcement(row.sequence, row.author_id, row.content)
+        members = await members_at(connection, row.channel_id, row.sequence, row.told_up_to, AT_ONCE)
+        concerned = ((row.message_id, Told(user_id, "mention")) for user_id in members)
+        told = (await told_of(connection, concerned))[row.message_id]
+        new = announced(known, told, announcement, members)
+        changes = Changes(
+            await lock_counters(connection, (each.user_id for each in new)), self._clock, self._shards
+        )
+        for each in new:
+            changes.notify(each, data)
+        return changes, members[-1] if len(members) == AT_ONCE else None
+
+
+# Whoever has had the fewest turns is next; what another process is at is passed over.
+_NEXT = select(announcements).order_by(_columns.turn).limit(1).with_for_update(skip_locked=True)
