@@ -89,8 +89,9 @@ async def _withdrawn(
 
 
 def _by_message(events: Sequence[MessagesEvent]) -> _Lives:
+    """Return the events of each message, the messages by the time of their first event here."""
     lives: defaultdict[str, list[MessagesEvent]] = defaultdict(list)
-    for event in events:
+    for event in sorted(events, key=lambda event: (event.timestamp, event.sequence)):
         lives[event.payload.message_id].append(event)
     return lives
 

@@ -73,9 +73,13 @@ class Notifier:
     async def step(self) -> int:
         """Take one batch from the log to the inboxes, and announce; return how many records it had."""
         records = await self._loop.step()
+        await self.announce()
+        return records
+
+    async def announce(self) -> None:
+        """Carry out what is to be announced, to its end."""
         while await self._announcer.step():
             pass
-        return records
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take batch after batch until `stop` is set."""

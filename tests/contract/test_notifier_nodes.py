@@ -73,8 +73,8 @@ async def test_resuming_sends_what_was_missed_retractions_too(database: Database
     """Given an absence in which a message was deleted, `after` sends the rest in order, without its text."""
     async with node(database) as server:
         talk = Talk()
-        post = talk.post("사라질 말", ["bora"])
-        await box.apply([talk.post("하나", ["bora"]), post, talk.post("셋", ["bora"])])
+        one, post, three = (talk.post(content, ["bora"]) for content in ("하나", "사라질 말", "셋"))
+        await box.apply([one, post, three])
         await box.apply([talk.delete(post.payload.message_id)])
         async with server.connected("bora", 1) as client:
             assert (await client.hello()).latest_seq == 4

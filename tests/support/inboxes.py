@@ -18,6 +18,15 @@ async def entries(database: Database, user_id: str) -> list[tuple[int, str, str,
         return [(row.seq, row.kind, row.message_id, row.body, row.retracted) for row in rows]
 
 
+async def reasons(database: Database, user_id: str) -> list[tuple[str, str]]:
+    """Return of which messages a user was told, in order, and why."""
+    columns = inbox.c
+    query = select(columns.message_id, columns.reason).where(columns.kind == "notification")
+    async with database.reading() as connection:
+        rows = await connection.execute(query.where(columns.user_id == user_id).order_by(columns.seq))
+        return [(row.message_id, row.reason) for row in rows]
+
+
 async def untold(database: Database) -> list[NotificationSent | NotificationRetracted]:
     """Return the events that wait in the outbox, in order."""
     async with database.reading() as connection:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from backbone.clock import SystemClock
 from backbone.eventlog import EventLog, NewRecord
 from schemas.clock import format_ms
@@ -34,6 +36,13 @@ class Talk:
         self._created[message_id] = self.sequence + 1
         envelope = self._envelope()
         return MessageCreated(**envelope, payload=self._message(message_id, content, mentions))
+
+    def reply(self, parent_id: str, content: str, mentions: Sequence[str] = ()) -> MessageCreated:
+        """Return the event of a new message in the thread of another."""
+        post = self.post(content, mentions)
+        return msgspec.structs.replace(
+            post, payload=msgspec.structs.replace(post.payload, parent_id=parent_id)
+        )
 
     def edit(self, message_id: str, content: str, mentions: Sequence[str] = ()) -> MessageUpdated:
         """Return the event of an edit."""
