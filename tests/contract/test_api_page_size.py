@@ -4,17 +4,13 @@ from typing import Any
 
 import pytest
 from httpx import Response
-from sqlalchemy import select
 
-from backbone.clock import SystemClock
 from backbone.database.bounded import PAGE_MAX_BYTES
-from backbone.database.tables import message_events
 from backend.queries.lists import newest_messages
-from notifier.inbox import Inbox
-from schemas.events import decode_message_event
 from schemas.messages import CONTENT_MAX_CHARACTERS
 from tests.support.api import ask, edit, pages
 from tests.support.backend import Backend, user
+from tests.support.inboxes import tell_all_stored
 
 # 120 kB in UTF-8; and 40 kB that are 240 kB in JSON.
 LARGE = "가" * CONTENT_MAX_CHARACTERS
@@ -34,16 +30,6 @@ async def thread(backend: Backend, content: str) -> dict[str, Any]:
     return message
 
 
-async def fill_inbox(backend: Backend) -> None:
-    """Tell the notifier what was posted."""
-    created = message_events.c.event_type == "message.created"
-    query = select(message_events.c.body).where(created).order_by(message_events.c.sequence)
-    async with backend.ports.database.reading() as connection:
-        events = [decode_message_event(body) for body in await connection.scalars(query)]
-    for event in events:
-        await Inbox(backend.ports.database, SystemClock()).apply([event])
-
-
 async def all_pages(backend: Backend, path: str, who: str, **parameters: Any) -> list[Response]:
     """Return the answers of all pages."""
     answers = [await ask(backend, path, who, limit=100, **parameters)]
@@ -57,7 +43,7 @@ async def all_pages(backend: Backend, path: str, who: str, **parameters: Any) ->
 async def test_pages_end_by_size(backend: Backend, content: str) -> None:
     """Whatever `limit` says, no page is much over 1 MiB; `Link` leads through all items, once."""
     message = await thread(backend, content)
-    await fill_inbox(backend)
+    await tell_all_stored(backend.ports.database)
     one_bytes = len(content.encode()) * (6 if content is ESCAPED else 1) + 2_000
     lists: list[tuple[str, dict[str, Any], str, int]] = [
         ("/channels/c/messages", {}, "sequence", MANY + 1),

@@ -7,18 +7,15 @@ from typing import Any
 
 import pytest
 from httpx import Response
-from sqlalchemy import select
 
 from backbone.clock import SystemClock
-from backbone.database.tables import message_events
 from backbone.mailbox import Mailbox
 from backbone.settings import Settings, TokenSecurity
 from backend.api.routes import ROUTES
-from notifier.inbox import Inbox
-from schemas.events import decode_message_event
 from schemas.frames import NotificationFrame
 from tests.support.api import delete, items, make_channel
 from tests.support.backend import Backend, running_backend, user
+from tests.support.inboxes import tell_all_stored
 from tests.support.tokens import SECRET, bearer
 
 # Every route that names a channel or a message, with what is sent to it.
@@ -197,12 +194,7 @@ async def test_the_inbox_forgets_what_its_user_may_not_read(backend: Backend) ->
     for text in ("하나", "둘"):
         await backend.post("비밀", "owner", text, mentions=["bora", "dana"])
     public = await backend.post("공개", "owner", "셋", mentions=["bora"])
-    async with backend.ports.database.reading() as connection:
-        created = message_events.c.event_type == "message.created"
-        bodies = await connection.scalars(select(message_events.c.body).where(created))
-        events = sorted(map(decode_message_event, bodies), key=lambda event: event.payload.message_id)
-    for event in events:
-        await Inbox(backend.ports.database, SystemClock()).apply([event])
+    await tell_all_stored(backend.ports.database)
     assert await inbox_of(backend, "bora") == [(1, "하나", False), (2, "둘", False), (3, "셋", False)]
 
     removed = await backend.client.delete("/channels/비밀/members/bora", headers=user("owner"))

@@ -4,9 +4,20 @@ from collections.abc import Sequence
 
 from sqlalchemy import insert, select
 
+from backbone.clock import SystemClock
 from backbone.database.engine import Database
-from backbone.database.tables import channel_members, channels, inbox, memberships, outbox
-from schemas.events import NotificationRetracted, NotificationSent, decode
+from backbone.database.tables import channel_members, channels, inbox, memberships, message_events, outbox
+from notifier.announcements import Announcer
+from notifier.inbox import Inbox
+from notifier.memberships import remember
+from schemas.events import (
+    ChannelsEvent,
+    MessagesEvent,
+    NotificationRetracted,
+    NotificationSent,
+    decode,
+    decode_stream_event,
+)
 
 
 async def entries(database: Database, user_id: str) -> list[tuple[int, str, str, str | None, bool]]:
@@ -60,3 +71,19 @@ async def add_members(database: Database, channel_id: str, *user_ids: str, seque
     async with database.writing() as connection:
         await connection.execute(insert(channel_members), [{**row, "user_id": each} for each in user_ids])
         await connection.execute(insert(memberships), [{**was_in, "user_id": each} for each in user_ids])
+
+
+async def tell_all_stored(database: Database) -> None:
+    """Have inboxes filled with all that the write side has stored, in the order of its ids and numbers."""
+    columns = message_events.c
+    query = select(columns.body).order_by(columns.timestamp, columns.event_id)
+    async with database.reading() as connection:
+        events = [decode_stream_event(body) for body in await connection.scalars(query)]
+    async with database.writing() as connection:
+        await remember(connection, [event for event in events if isinstance(event, ChannelsEvent)])
+    for event in events:
+        if isinstance(event, MessagesEvent):
+            await Inbox(database, SystemClock()).apply([event])
+    announcer = Announcer(database, SystemClock())
+    while await announcer.step():
+        pass
