@@ -19,9 +19,13 @@ from backbone.clock import Clock
 from backbone.database.bounded import fitting, read_page
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channels, inbox, inbox_counters, messages
+from backbone.outbox import shards_of
+from backbone.preferences import tell
 from schemas.clock import format_ms
+from schemas.events import UserInboxRead
 from schemas.frames import NotificationFrame, Retracted
 from schemas.notifications import Notification, NotificationData, NumberedNotification
+from schemas.preferences import InboxMark
 
 EntryFrame = NotificationFrame | Retracted
 
@@ -70,6 +74,7 @@ class Mailbox:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._shards = 0
 
     async def standing(self, user_id: str) -> Standing:
         """Return where the inbox of the user stands."""
@@ -114,6 +119,7 @@ class Mailbox:
 
         A mark never goes back, nor beyond what the inbox holds: what comes later is unread.
         """
+        self._shards = self._shards or await shards_of(self._database, "notifications")
         async with self._database.writing() as connection:
             standing = await _standing(connection, user_id, lock=True)
             read_up_to = min(up_to, standing.latest_seq)
@@ -126,7 +132,14 @@ class Mailbox:
                 inbox.c.seq.between(standing.read_up_to + 1, read_up_to),
                 inbox.c.read_at.is_(None),
             )
-            await connection.execute(newly_read.values(read_at=self._clock.now_ms()))
+            now_ms = self._clock.now_ms()
+            await connection.execute(newly_read.values(read_at=now_ms))
+            read = UserInboxRead(
+                event_id=self._clock.new_id("evt_"),
+                timestamp=now_ms,
+                payload=InboxMark(user_id=user_id, up_to=read_up_to),
+            )
+            await tell(connection, self._shards, user_id, read)
             return read_up_to
 
 

@@ -18,6 +18,7 @@ from backbone.database.rows import insert_rows
 from backbone.database.tables import announcements
 from backbone.errors import Unavailable
 from backbone.outbox import shards_of
+from backbone.preferences import wishes_of
 from backbone.waiting import one_set_within
 from notifier.changes import Changes
 from notifier.memberships import members_at
@@ -36,7 +37,17 @@ log = structlog.get_logger()
 async def announce(connection: AsyncConnection, data: NotificationData, new: Iterable[Announcement]) -> None:
     """Store what is to be told to all members of a channel."""
     rows = [
-        (data.message_id, each.sequence, data.channel_id, each.author_id, each.content, "", 0) for each in new
+        (
+            data.message_id,
+            each.sequence,
+            data.channel_id,
+            each.author_id,
+            each.content,
+            each.happened_at,
+            "",
+            0,
+        )
+        for each in new
     ]
     if rows:
         await _INSERT.execute(connection, rows)
@@ -44,7 +55,7 @@ async def announce(connection: AsyncConnection, data: NotificationData, new: Ite
 
 async def take_back(connection: AsyncConnection, data: NotificationData, version: int) -> None:
     """Store that notifications of a message are to be taken back, as its version says."""
-    row = (data.message_id, version, data.channel_id, "", None, "", 0)
+    row = (data.message_id, version, data.channel_id, "", None, 0, "", 0)
     await _INSERT.execute(connection, [row])
 
 
@@ -116,7 +127,7 @@ class Announcer:
             changes.retract_all(withdrawn, data, even_read=known.deleted)
             before_last = [each.user_id for each in standing if each.user_id != last]
             return changes, last and before_last[-1]
-        announcement = Announcement(row.sequence, row.author_id, row.content)
+        announcement = Announcement(row.sequence, row.author_id, row.content, row.happened_at)
         members = await members_at(connection, row.channel_id, row.sequence, row.told_up_to, AT_ONCE)
         concerned = ((row.message_id, Told(user_id, "mention")) for user_id in members)
         told = (await told_of(connection, concerned))[row.message_id]
@@ -124,8 +135,9 @@ class Announcer:
         changes = Changes(
             await lock_counters(connection, (each.user_id for each in new)), self._clock, self._shards
         )
-        for each in new:
-            changes.notify(each, data)
+        changes.notify_all(
+            new, data, await wishes_of(connection, [(each.user_id, row.channel_id) for each in new])
+        )
         return changes, members[-1] if len(members) == AT_ONCE else None
 
 

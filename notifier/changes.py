@@ -16,12 +16,15 @@ from backbone.clock import Clock
 from backbone.database.rows import insert_rows
 from backbone.database.tables import inbox, inbox_counters, outbox
 from backbone.mailbox import NOTIFICATION, RETRACTED
+from backbone.muting import muted_by
 from backbone.outbox import outbox_row
+from backbone.preferences import Wish
 from notifier.metrics import ENTRIES_WRITTEN
 from notifier.projection import NewNotification
 from schemas.clock import format_ms
 from schemas.events import NotificationRetracted, NotificationSent
 from schemas.notifications import TITLES, Notification, NotificationData, Reason
+from schemas.preferences import MutedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Stored:
     seq: int
     notification_id: str
     created_at: int
+    muted: bool
     retracted: bool
 
 
@@ -57,7 +61,16 @@ class Changes:
         self.outbox: list[Mapping[str, object]] = []
         self.emptied: list[dict[str, Any]] = []
 
-    def notify(self, new: NewNotification, data: NotificationData) -> None:
+    def notify_all(
+        self, news: Iterable[NewNotification], data: NotificationData, wishes: Mapping[tuple[str, str], Wish]
+    ) -> None:
+        """Add notifications of a message, muted where (user, channel) wishes that."""
+        for new in news:
+            wish = wishes.get((new.user_id, data.channel_id), Wish())
+            muted = muted_by(wish.level, wish.do_not_disturb, new.reason, new.happened_at)
+            self._notify(new, data, muted)
+
+    def _notify(self, new: NewNotification, data: NotificationData, muted: MutedBy | None) -> None:
         """Add a notification; one that is born retracted keeps its place without a text."""
         self._add(
             NOTIFICATION,
@@ -69,8 +82,10 @@ class Changes:
                 body=None if new.retracted else new.content,
                 data=data,
                 created_at=format_ms(self.now_ms),
+                muted=muted is not None,
                 retracted=True if new.retracted else msgspec.UNSET,
             ),
+            muted,
         )
 
     def retract_all(self, withdrawn: Iterable[Stored], data: NotificationData, *, even_read: bool) -> None:
@@ -92,11 +107,12 @@ class Changes:
                 body=None,
                 data=data,
                 created_at=format_ms(stored.created_at),
+                muted=stored.muted,
                 retracted=True,
             ),
         )
 
-    def _add(self, kind: str, notification: Notification) -> None:
+    def _add(self, kind: str, notification: Notification, muted: MutedBy | None = None) -> None:
         user_id = notification.user_id
         seq = self._last_seq[user_id] = self._last_seq[user_id] + 1
         self.entries.append(
@@ -113,6 +129,7 @@ class Changes:
                 "created_at": self.now_ms,
                 "retracted": notification.retracted is True,
                 "muted": notification.muted,
+                "muted_by": muted,
             }
         )
         tell = NotificationSent if kind == NOTIFICATION else NotificationRetracted

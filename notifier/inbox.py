@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.outbox import shards_of
+from backbone.preferences import wishes_of
 from notifier.announcements import announce, take_back
 from notifier.audiences import EventKey, audiences_of, key_of
 from notifier.changes import Changes, Stored
@@ -57,12 +58,12 @@ class Inbox:
             users = {new.user_id for decision in decisions.values() for new in decision.notify}
             users |= {stored.user_id for stored in chain(*withdrawn.values())}
             counters = await lock_counters(connection, users)
+            wishes = await wishes_of(connection, _places(lives, decisions))
             changes = Changes(counters, self._clock, self._shards)
             for message_id, decision in decisions.items():
                 data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
                 changes.retract_all(withdrawn.get(message_id, ()), data, even_read=decision.known.deleted)
-                for new in decision.notify:
-                    changes.notify(new, data)
+                changes.notify_all(decision.notify, data, wishes)
                 await announce(connection, data, decision.announce)
             grown = await changes.store(connection)
         changes.count()
@@ -86,6 +87,15 @@ async def _withdrawn(
                 each for each in standing if decision.known.withdraws(each.user_id, each.reason)
             ]
     return found
+
+
+def _places(lives: _Lives, decisions: Mapping[str, Decision]) -> set[tuple[str, str]]:
+    """Return who is told of something in which channel."""
+    return {
+        (new.user_id, _channel(lives[message_id]))
+        for message_id, decision in decisions.items()
+        for new in decision.notify
+    }
 
 
 def _by_message(events: Sequence[MessagesEvent]) -> _Lives:

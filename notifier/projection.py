@@ -79,6 +79,10 @@ class Known:
         return Known(history, self.deleted or isinstance(event, MessageDeleted))
 
 
+_What = tuple[str, int]
+"""What is told: a content, and when it was written."""
+
+
 class Told(NamedTuple):
     """Who is told, and why."""
 
@@ -101,11 +105,12 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
-    """A notification to be made; `retracted` ones are born without a text."""
+    """A notification to be made; `retracted` ones are born without a text. It happened at an epoch ms."""
 
     user_id: str
     reason: Reason
     content: str
+    happened_at: int
     retracted: bool
 
 
@@ -116,6 +121,7 @@ class Announcement:
     sequence: int
     author_id: str
     content: str
+    happened_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ def decide(
     `told` holds who of those whom they concern has a notification already; `audiences` are those of the
     events, by their sequence.
     """
-    contents: dict[Told, str] = {}
+    contents: dict[Told, _What] = {}
     announcements: list[Announcement] = []
     for event in events:
         if known.applied(event.sequence):
@@ -144,10 +150,10 @@ def decide(
         if isinstance(event, MessageDeleted):
             continue
         for each in recipients(event, audiences[event.sequence]):
-            contents.setdefault(each, event.payload.content)
+            contents.setdefault(each, (event.payload.content, event.timestamp))
         if MENTION_CHANNEL in event.payload.mentions:
             author_id, content = event.payload.author_id, event.payload.content
-            announcements.append(Announcement(event.sequence, author_id, content))
+            announcements.append(Announcement(event.sequence, author_id, content, event.timestamp))
     return Decision(
         known=known,
         notify=_new(known, told, contents),
@@ -160,13 +166,13 @@ def announced(
 ) -> tuple[NewNotification, ...]:
     """Return what some of the members are told, of whom `told` have it already."""
     wanted = (Told(user_id, "mention") for user_id in members if user_id != announcement.author_id)
-    return _new(known, told, dict.fromkeys(wanted, announcement.content))
+    return _new(known, told, dict.fromkeys(wanted, (announcement.content, announcement.happened_at)))
 
 
-def _new(known: Known, told: Collection[Told], contents: Mapping[Told, str]) -> tuple[NewNotification, ...]:
+def _new(known: Known, told: Collection[Told], contents: Mapping[Told, _What]) -> tuple[NewNotification, ...]:
     return tuple(
-        NewNotification(*each, content, known.withdraws(*each))
-        for each, content in contents.items()
+        NewNotification(*each, *what, known.withdraws(*each))
+        for each, what in contents.items()
         if each not in told
     )
 

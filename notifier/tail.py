@@ -1,4 +1,4 @@
-"""The tail of `notifications.sent`: wakes this node's sessions for what other nodes wrote.
+"""The tail of `notifications.sent` and `users.changed`: wakes sessions for what other nodes wrote.
 
 Guarantees: it reads on from the end as it was before the node took its first socket, without a group,
 so that every node sees every record; whenever it may have missed some, it wakes everyone.
@@ -13,8 +13,10 @@ from backbone.eventlog import EventLog, Reader
 from backbone.health import Health
 from backbone.waiting import stopped_within, until_stopped
 from notifier.hub import Hub
-from schemas.topics import NOTIFICATIONS_SENT
+from schemas.topics import NOTIFICATIONS_SENT, USERS_CHANGED
 
+# What concerns a user's sockets: new entries of the inbox, and what was read of it.
+TAILED = (NOTIFICATIONS_SENT, USERS_CHANGED)
 _MAX_RECORDS = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
@@ -60,7 +62,7 @@ class Tail:
             await reader.close()
 
     async def _open(self) -> None:
-        reader = await self._eventlog.reader([NOTIFICATIONS_SENT])
+        reader = await self._eventlog.reader(TAILED)
         try:
             await reader.seek_to_end()
         except Unavailable:

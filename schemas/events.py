@@ -12,6 +12,7 @@ from schemas.channels import Channel, Membership
 from schemas.codec import encode as encode  # noqa: PLC0414 - told on to readers of events
 from schemas.messages import DeletedMessage, Message
 from schemas.notifications import Notification
+from schemas.preferences import ChannelLevel, InboxMark, QuietHours
 from schemas.versions import SCHEMA_VERSION as SCHEMA_VERSION  # noqa: PLC0414 - told on likewise
 from schemas.versions import EventDecoder
 
@@ -115,10 +116,29 @@ class UserActivity(Event, frozen=True, kw_only=True, tag="user.activity"):
     payload: Activity
 
 
+class UserChannelLevelSet(Event, frozen=True, kw_only=True, tag="user.channel_level_set"):
+    """A user chose what to be told of a channel."""
+
+    payload: ChannelLevel
+
+
+class UserDoNotDisturbSet(Event, frozen=True, kw_only=True, tag="user.do_not_disturb_set"):
+    """A user chose when not to be disturbed."""
+
+    payload: QuietHours
+
+
+class UserInboxRead(Event, frozen=True, kw_only=True, tag="user.inbox_read"):
+    """A user has read the inbox up to a number, which only rises."""
+
+    payload: InboxMark
+
+
 MessagesEvent = MessageCreated | MessageUpdated | MessageDeleted
 ChannelsEvent = ChannelCreated | ChannelMemberAdded | ChannelMemberRemoved | ChannelRoleChanged
 StreamEvent = MessagesEvent | ChannelsEvent
-AnyEvent = StreamEvent | NotificationSent | NotificationRetracted | UserActivity
+UsersEvent = UserChannelLevelSet | UserDoNotDisturbSet | UserInboxRead
+AnyEvent = StreamEvent | NotificationSent | NotificationRetracted | UsersEvent | UserActivity
 
 _any: EventDecoder[AnyEvent] = EventDecoder(AnyEvent)
 _of_streams: EventDecoder[StreamEvent] = EventDecoder(StreamEvent)

@@ -37,3 +37,39 @@ class NumberedNotification(Notification, frozen=True, kw_only=True):
     """A notification as the inbox lists it; `seq` is its gapless number there."""
 
     seq: int
+
+
+Because = Literal[
+    "mentioned",
+    "replied",
+    "own_message",
+    "not_mentioned",
+    "not_a_reply",
+    "not_in_the_thread",
+    "not_a_member",
+    "mention_removed",
+    "message_deleted",
+    "channel_level",
+    "do_not_disturb",
+    "not_yet_processed",
+]
+
+
+class WhyReason(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one reason for which a user might be told of a message, and because of what.
+
+    `seq` is the number of the notification in the user's inbox, where there is one.
+    """
+
+    reason: Reason
+    outcome: Literal["sent", "muted", "retracted", "not_sent", "pending"]
+    because: Because
+    seq: int | None = None
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a user was or was not told of a message."""
+
+    message_id: str
+    user_id: str
+    reasons: tuple[WhyReason, ...]

@@ -69,6 +69,9 @@ TOPIC_OF_EVENT = {
     "channel.role_changed": CHANNELS_CHANGED,
     "notification.sent": NOTIFICATIONS_SENT,
     "notification.retracted": NOTIFICATIONS_SENT,
+    "user.channel_level_set": USERS_CHANGED,
+    "user.do_not_disturb_set": USERS_CHANGED,
+    "user.inbox_read": USERS_CHANGED,
     "user.activity": USERS_ACTIVITY,
 }
 

@@ -164,6 +164,8 @@ inbox = Table(
     Column("read_at", BigInteger),
     Column("retracted", Boolean, nullable=False),
     Column("muted", Boolean, nullable=False),
+    # Why it was muted, where it was.
+    Column("muted_by", Text),
     PrimaryKeyConstraint("user_id", "seq"),
     UniqueConstraint("user_id", "message_id", "reason", "kind", name="inbox_once"),
     Index("inbox_by_message", "message_id"),
@@ -221,11 +223,32 @@ announcements = Table(
     Column("author_id", Text, nullable=False),
     # NULL where something is to be taken back instead.
     Column("content", Text),
+    Column("happened_at", BigInteger, nullable=False),
     Column("told_up_to", Text, nullable=False),
     Column("turn", Integer, nullable=False),
     PrimaryKeyConstraint("message_id", "sequence"),
     Index("announcements_by_turn", "turn"),
     comment="What is yet to be told to the many, or to be taken back from them, some at a time.",
+)
+
+channel_levels = Table(
+    "channel_levels",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("level", Text, nullable=False),
+    PrimaryKeyConstraint("user_id", "channel_id"),
+    comment="Of which of a channel's notifications a user is told, where that is not all of them.",
+)
+
+quiet_hours = Table(
+    "quiet_hours",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("starts_at", Text, nullable=False),
+    Column("ends_at", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    comment="When a user is not to be disturbed.",
 )
 
 # Lists are in the order of code points: SQLite's own, which primary keys serve. On PostgreSQL migrations make

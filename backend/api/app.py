@@ -12,6 +12,7 @@ from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.health import Health
 from backbone.mailbox import Mailbox
+from backbone.preferences import PreferenceBook
 from backbone.search import SearchIndex
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
@@ -62,6 +63,7 @@ def create_app(
         "read_side": ReadSide(database, index, ZoneInfo(settings.timezone)),
         "database": database,
         "mailbox": Mailbox(database, clock),
+        "preferences": PreferenceBook(database, clock),
         "limit": limit,
     }
     handlers = [*ROUTES, *operators_routes(health, settings.auth)]

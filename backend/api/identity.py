@@ -67,6 +67,12 @@ def actor_of(request: Request[Any, Any, Any], author_id: str | None = None) -> s
     return named
 
 
+def acts_for_another(request: Request[Any, Any, Any], user_id: str) -> bool:
+    """Say whether the token is another user's, who may act for this one."""
+    identity = _identity_of(request)
+    return identity is not None and identity.user_id != user_id
+
+
 def noted_actor(scope: MutableMapping[str, Any]) -> str | None:
     """Return whom `actor_of` found in this request; None when it was not asked, or refused."""
     actor: str | None = scope["state"].get(_ACTOR)

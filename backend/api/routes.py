@@ -7,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from backend.api.channels import make_channel, read_channel, read_channels
 from backend.api.members import put_member, read_members, remove_member
 from backend.api.messages import delete_message, edit_message, post_message, read_message
+from backend.api.preferences import put_channel_level, put_preferences, read_preferences, read_why
 from backend.api.reading import (
     mark_channel_read,
     mark_notifications_read,
@@ -36,4 +37,8 @@ ROUTES: Sequence[HTTPRouteHandler] = (
     read_unread,
     read_notifications,
     mark_notifications_read,
+    read_preferences,
+    put_preferences,
+    put_channel_level,
+    read_why,
 )

@@ -32,6 +32,7 @@ ASKED: list[tuple[str, str, Any]] = [
     ("DELETE", "/channels/{channel_id}/members/outsider", None),
     ("DELETE", "/channels/{channel_id}/members/owner", None),
     ("PUT", "/channels/{channel_id}/read", {"sequence": 1}),
+    ("PUT", "/channels/{channel_id}/notifications", {"level": "nothing"}),
     ("GET", "/messages/{message_id}", None),
     ("GET", "/messages/{message_id}?as_of=2000-01-01T00:00:00Z", None),
     ("GET", "/messages/{message_id}?as_of=2999-01-01T00:00:00Z", None),
@@ -39,6 +40,7 @@ ASKED: list[tuple[str, str, Any]] = [
     ("GET", "/messages/{message_id}/replies", None),
     ("PATCH", "/messages/{message_id}", {"content": "x"}),
     ("DELETE", "/messages/{message_id}", None),
+    ("GET", "/notifications/why?message_id={message_id}", None),
 ]
 # Routes that name neither; what they tell those outside has tests of its own.
 OTHERS = {
@@ -49,6 +51,8 @@ OTHERS = {
     ("GET", "/unread"),
     ("GET", "/notifications"),
     ("POST", "/notifications/read"),
+    ("GET", "/notifications/preferences"),
+    ("PUT", "/notifications/preferences"),
 }
 
 

@@ -10,6 +10,7 @@ from backend.api.documentation.channels import CHANNEL_OPERATIONS
 from backend.api.documentation.messages import MESSAGE_OPERATIONS
 from backend.api.documentation.operation import Operation
 from backend.api.documentation.parts import HEADERS, PARAMETERS, TAGS, refusals
+from backend.api.documentation.preferences import PREFERENCES_OPERATIONS
 from backend.api.documentation.probes import PROBE_OPERATIONS
 from backend.api.documentation.reading import READING_OPERATIONS
 from backend.api.documentation.search import SEARCH_OPERATIONS
@@ -20,6 +21,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *SEARCH_OPERATIONS,
     *CHANNEL_OPERATIONS,
     *READING_OPERATIONS,
+    *PREFERENCES_OPERATIONS,
     *PROBE_OPERATIONS,
 )
 

@@ -121,3 +121,15 @@ UNREAD: dict[str, Any] = {
     "read_sequence": 1,
     "last_sequence": 4,
 }
+PREFERENCES: dict[str, Any] = {
+    "do_not_disturb": {"start": "22:00", "end": "07:30", "timezone": "Asia/Seoul"},
+    "channels": {"잡담": "nothing"},
+}
+WHY: dict[str, Any] = {
+    "message_id": MESSAGE["message_id"],
+    "user_id": "영희",
+    "reasons": [
+        {"reason": "mention", "outcome": "muted", "because": "do_not_disturb", "seq": 1},
+        {"reason": "reply", "outcome": "not_sent", "because": "not_a_reply", "seq": None},
+    ],
+}

@@ -10,12 +10,14 @@ from backbone.search import Hit
 from backend.api.channels import MakeChannelBody
 from backend.api.members import PutMemberBody
 from backend.api.messages import EDITABLE, EditMessageBody, PostMessageBody
+from backend.api.preferences import ChannelLevelBody, PreferencesBody
 from backend.api.problems import Problem
 from backend.api.reading import ReadChannelBody, ReadNotificationsBody
 from schemas.channels import ChannelView, Membership, Unread
 from schemas.events import MessagesEvent, StreamEvent
 from schemas.messages import FormerMessage, Message
-from schemas.notifications import NumberedNotification
+from schemas.notifications import NumberedNotification, Why
+from schemas.preferences import Preferences
 
 _REF = "#/components/schemas/{name}"
 _REQUESTS = (
@@ -25,6 +27,8 @@ _REQUESTS = (
     PutMemberBody,
     ReadChannelBody,
     ReadNotificationsBody,
+    PreferencesBody,
+    ChannelLevelBody,
 )
 
 
@@ -54,6 +58,8 @@ _ANSWERS = (
     list[Membership],
     list[Unread],
     list[NumberedNotification],
+    Preferences,
+    Why,
     Problem,
     Liveness,
     ReadinessDocument,
