@@ -189,6 +189,7 @@ async def test_why_of_another_user_takes_the_scope(guarded: Backend) -> None:
         json={"channel_id": "비밀", "content": "하나", "mentions": ["dana"]},
         headers=bearer("owner"),
     )
+    await tell_all_stored(guarded.ports.database)
     asked = {"message_id": posted.json()["message_id"], "user_id": "dana"}
     path = "/notifications/why"
     assert (await guarded.client.get(path, params=asked, headers=bearer("bora"))).status_code == 403
