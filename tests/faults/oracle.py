@@ -9,9 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from sqlalchemy import func, select
-
-from backbone.database.tables import outbox
 from backbone.errors import Unavailable
 from backbone.eventlog import Record, TopicPartition
 from backbone.wiring import Ports as Stores
@@ -169,19 +166,14 @@ async def check(stores: Stores, entries: Iterable[Entry]) -> Told:
 
 async def _behind_now(stores: Stores) -> dict[str, int]:
     """Return what is behind, and by how many."""
-    behind = {"outbox of events": await _untold(stores)}
+    behind = {"outbox of events": await compare.untold(stores.database)}
     for group, topics in READ_BY.items():
         committed = await stores.eventlog.committed(group, topics)
         states = await stores.eventlog.topics()
         behind[group] = sum(states[place.topic].end[place.partition] - at for place, at in committed.items())
     # Again: what the notifier has read may have put something into it.
-    behind["outbox of notifications"] = await _untold(stores)
+    behind["outbox of notifications"] = await compare.untold(stores.database)
     return {name: number for name, number in behind.items() if number}
-
-
-async def _untold(stores: Stores) -> int:
-    async with stores.database.reading() as connection:
-        return int(await connection.scalar(select(func.count()).select_from(outbox)) or 0)
 
 
 def _event_id(record: Record) -> str:

@@ -197,18 +197,20 @@ class ExpectedNotification:
 
     user_id: str
     message_id: str
+    reason: str
     channel_id: str
     retracted: bool
     bodies: frozenset[str]
 
 
 def expected_notifications(fold: Fold) -> list[ExpectedNotification]:
-    """Return whom the mentions must have reached.
+    """Return whom mentions and replies must have reached.
 
     Every user whom any version of a message mentions, its author excepted, has one notification of it;
-    it is retracted when a later version no longer mentions them, or deletes the message.
+    it is retracted when a later version no longer mentions them, or deletes the message. So has, by a
+    reply, whoever wrote in its thread before; that is retracted when the reply is deleted.
     """
-    expected = []
+    expected = _expected_replies(fold)
     for message_id, folded in fold.messages.items():
         channel_id = folded.message["channel_id"]
         owners = fold.owners(channel_id)
@@ -223,5 +225,29 @@ def expected_notifications(fold: Fold) -> list[ExpectedNotification]:
                 if covered
             )
             retracted = False in covers[covers.index(True) :]
-            expected.append(ExpectedNotification(user_id, message_id, channel_id, retracted, bodies))
+            expected.append(
+                ExpectedNotification(user_id, message_id, "mention", channel_id, retracted, bodies)
+            )
+    return expected
+
+
+def _expected_replies(fold: Fold) -> list[ExpectedNotification]:
+    expected = []
+    for message_id, folded in fold.messages.items():
+        created = folded.events[0]["payload"]
+        if created["parent_id"] is None:
+            continue
+        thread = {
+            other.message["author_id"]
+            for other_id, other in fold.messages.items()
+            if created["parent_id"] in (other_id, other.message["parent_id"])
+            and other.message["sequence"] < created["sequence"]
+        }
+        gone = folded.deleted is not None
+        expected += [
+            ExpectedNotification(
+                user_id, message_id, "reply", created["channel_id"], gone, frozenset({created["content"]})
+            )
+            for user_id in thread - {created["author_id"]}
+        ]
     return expected

@@ -10,7 +10,15 @@ import httpx
 from sqlalchemy import func, select
 
 from backbone.database.engine import Database
-from backbone.database.tables import channels, inbox, inbox_counters, message_events, messages, outbox
+from backbone.database.tables import (
+    announcements,
+    channels,
+    inbox,
+    inbox_counters,
+    message_events,
+    messages,
+    outbox,
+)
 from backbone.eventlog import EventLog
 from backbone.search import SearchIndex
 from backbone.wiring import Ports as Stores
@@ -38,8 +46,7 @@ async def check_database(database: Database, fold: Fold) -> None:
         events = (await connection.execute(select(message_events))).mappings().all()
         rows = (await connection.execute(select(messages))).mappings().all()
         channel_rows = (await connection.execute(select(channels))).mappings().all()
-        untold = await connection.scalar(select(func.count()).select_from(outbox))
-    assert untold == 0
+    assert await untold(database) == 0
     assert {(row["channel_id"], row["sequence"]): row["body"].encode() for row in events} == fold.bodies
     assert {row["message_id"]: _message_of(row) for row in rows} == {
         id_: _row_of(folded.message, folded.deleted) for id_, folded in fold.messages.items()
@@ -166,17 +173,21 @@ async def check_inboxes(database: Database, fold: Fold) -> dict[str, list[Json]]
 
 
 def _check_notifications(given: Sequence[Json], expected: Sequence[ExpectedNotification]) -> None:
-    keys = sorted((entry["user_id"], entry["message_id"], bool(entry["retracted"])) for entry in given)
-    assert keys == sorted((each.user_id, each.message_id, each.retracted) for each in expected)
-    by_key = {(each.user_id, each.message_id): each for each in expected}
+    keys = sorted((*_key(entry), bool(entry["retracted"])) for entry in given)
+    assert keys == sorted((each.user_id, each.message_id, each.reason, each.retracted) for each in expected)
+    by_key = {(each.user_id, each.message_id, each.reason): each for each in expected}
     for entry in given:
-        wanted = by_key[entry["user_id"], entry["message_id"]]
-        assert (entry["channel_id"], entry["reason"]) == (wanted.channel_id, "mention")
+        wanted = by_key[_key(entry)]
+        assert entry["channel_id"] == wanted.channel_id
         if wanted.retracted:
             assert (entry["title"], entry["body"]) == (None, None)
         else:
-            assert entry["title"] == "새 멘션"
+            assert entry["title"] == {"mention": "새 멘션", "reply": "새 답글"}[entry["reason"]]
             assert entry["body"] in wanted.bodies
+
+
+def _key(entry: Json) -> tuple[str, str, str]:
+    return entry["user_id"], entry["message_id"], entry["reason"]
 
 
 def _check_retractions(entries: Sequence[Json]) -> None:
@@ -226,12 +237,22 @@ def _notification_id(frame: Json) -> Any:
     return inner["notification_id"]
 
 
+async def untold(database: Database) -> int:
+    """Return how many rows wait to be told to the log, or to the members of a channel."""
+    async with database.reading() as connection:
+        return sum(
+            [
+                await connection.scalar(select(func.count()).select_from(each))
+                for each in (announcements, outbox)
+            ]
+        )
+
+
 async def settled(stores: Stores) -> Fold:
     """Wait until the outbox is told and both groups have read the log to its end; return its fold."""
 
     async def told() -> bool:
-        async with stores.database.reading() as connection:
-            return not await connection.scalar(select(func.count()).select_from(outbox))
+        return not await untold(stores.database)
 
     async def consumed() -> bool:
         for group, topics in ((GROUP_INDEXER, MESSAGE_TOPICS), (GROUP_NOTIFIER, MESSAGE_TOPICS)):
