@@ -12,6 +12,7 @@ from backbone.database.engine import Database
 from backbone.eventlog import EventLog, NewRecord
 from backbone.health import Health
 from backbone.http import bind
+from backbone.mailbox import Mailbox
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
 from notifier.hub import Hub
@@ -248,3 +249,25 @@ async def test_two_nodes_one_stops(settings: Settings, database: Database, event
             await returned.hello()
             assert await returned.seqs(10) == list(range(11, 21))
         assert await staying.seqs(10) == list(range(11, 21))
+
+
+async def test_a_read_mark_reaches_the_sockets_of_other_nodes(
+    settings: Settings, database: Database, eventlog: EventLog
+) -> None:
+    """Given a user on two nodes, what is read on one, or over REST, is told on the other."""
+    talk = Talk("공지")
+    async with (
+        running(settings, database, asyncio.Event()) as first,
+        running(settings, database, asyncio.Event()) as second,
+        first.connected("bora", 0) as reading,
+        second.connected("bora", 0) as other,
+    ):
+        await reading.hello()
+        await other.hello()
+        await tell(eventlog, [talk.post(f"{number}", ["bora"]) for number in range(3)])
+        assert await reading.seqs(3) == await other.seqs(3) == [1, 2, 3]
+        await reading.say(Read(up_to=2))
+        assert await other.frame() == Read(up_to=2)
+        await Mailbox(database, SystemClock()).mark_read("bora", 3)
+        assert await other.frame() == Read(up_to=3)
+        assert await reading.frame() == Read(up_to=3)
