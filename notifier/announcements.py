@@ -93,6 +93,10 @@ class Announcer:
     async def step(self) -> bool:
         """Carry one announcement on; say whether there was one that nobody else is at. Raises Unavailable."""
         self._shards = self._shards or await shards_of(self._database, "notifications")
+        async with self._database.looking() as connection:
+            # Mostly there is none: whoever writes is not kept waiting for that.
+            if (await connection.execute(_ANY)).one_or_none() is None:
+                return False
         async with self._database.writing() as connection:
             row = (await connection.execute(_NEXT)).one_or_none()
             if row is None:
@@ -141,5 +145,6 @@ class Announcer:
         return changes, members[-1] if len(members) == AT_ONCE else None
 
 
+_ANY = select(_columns.sequence).limit(1)
 # Whoever has had the fewest turns is next; what another process is at is passed over.
 _NEXT = select(announcements).order_by(_columns.turn).limit(1).with_for_update(skip_locked=True)
