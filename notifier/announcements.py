@@ -22,7 +22,7 @@ from backbone.preferences import wishes_of
 from backbone.waiting import one_set_within
 from notifier.changes import Changes
 from notifier.memberships import members_at
-from notifier.projection import Announcement, Told, announced
+from notifier.projection import Announcement, Known, Told, announced
 from notifier.rows import AT_ONCE, lock_counters, lock_messages, standing_of, told_of
 from schemas.notifications import NotificationData
 
@@ -34,28 +34,22 @@ _INSERT = insert_rows(announcements, tuple(_columns), changing=(_columns.turn,))
 log = structlog.get_logger()
 
 
-async def announce(connection: AsyncConnection, data: NotificationData, new: Iterable[Announcement]) -> None:
+async def announce(
+    connection: AsyncConnection, data: NotificationData, new: Iterable[Announcement], now_ms: int
+) -> None:
     """Store what is to be told to all members of a channel."""
+    message_id, channel_id = data.message_id, data.channel_id
     rows = [
-        (
-            data.message_id,
-            each.sequence,
-            data.channel_id,
-            each.author_id,
-            each.content,
-            each.happened_at,
-            "",
-            0,
-        )
+        (message_id, each.sequence, channel_id, each.author_id, each.content, each.happened_at, "", now_ms)
         for each in new
     ]
     if rows:
         await _INSERT.execute(connection, rows)
 
 
-async def take_back(connection: AsyncConnection, data: NotificationData, version: int) -> None:
+async def take_back(connection: AsyncConnection, data: NotificationData, version: int, now_ms: int) -> None:
     """Store that notifications of a message are to be taken back, as its version says."""
-    row = (data.message_id, version, data.channel_id, "", None, 0, "", 0)
+    row = (data.message_id, version, data.channel_id, "", None, 0, "", now_ms)
     await _INSERT.execute(connection, [row])
 
 
@@ -88,6 +82,8 @@ class Announcer:
                     pass
             except Unavailable as error:
                 log.warning("announcements_wait", reason=str(error))
+            except Exception as error:
+                log.error("announcement_failed", exc_info=error)
             await one_set_within((stop, self._look), LOOK_EVERY_S)
 
     async def step(self) -> bool:
@@ -108,7 +104,7 @@ class Announcer:
                 await connection.execute(delete(announcements).where(this))
             else:
                 further = update(announcements).where(this)
-                await connection.execute(further.values(told_up_to=told_up_to, turn=row.turn + 1))
+                await connection.execute(further.values(told_up_to=told_up_to, turn=changes.now_ms))
         changes.count()
         self._grown(grown)
         return True
@@ -117,34 +113,39 @@ class Announcer:
         """Tell some more users; return the changes, and the last of these users, None when all are told."""
         known = (await lock_messages(connection, [row.message_id]))[row.message_id]
         data = NotificationData(message_id=row.message_id, channel_id=row.channel_id)
-        if row.content is None:
-            standing = await standing_of(connection, row.message_id, row.told_up_to)
-            last = standing[-1].user_id if len(standing) == AT_ONCE else None
-            # The last one may have more of them than were read.
-            withdrawn = [
-                each
-                for each in standing
-                if each.user_id != last and known.withdraws(each.user_id, each.reason)
-            ]
-            counters = await lock_counters(connection, (each.user_id for each in withdrawn))
-            changes = Changes(counters, self._clock, self._shards)
-            changes.retract_all(withdrawn, data, even_read=known.deleted)
-            before_last = [each.user_id for each in standing if each.user_id != last]
-            return changes, last and before_last[-1]
+        carry = self._taken_back if row.content is None else self._told
+        return await carry(connection, row, known, data)
+
+    async def _told(
+        self, connection: AsyncConnection, row: Any, known: Known, data: NotificationData
+    ) -> tuple[Changes, str | None]:
         announcement = Announcement(row.sequence, row.author_id, row.content, row.happened_at)
         members = await members_at(connection, row.channel_id, row.sequence, row.told_up_to, AT_ONCE)
         concerned = ((row.message_id, Told(user_id, "mention")) for user_id in members)
         told = (await told_of(connection, concerned))[row.message_id]
         new = announced(known, told, announcement, members)
-        changes = Changes(
-            await lock_counters(connection, (each.user_id for each in new)), self._clock, self._shards
-        )
-        changes.notify_all(
-            new, data, await wishes_of(connection, [(each.user_id, row.channel_id) for each in new])
-        )
+        counters = await lock_counters(connection, (each.user_id for each in new))
+        wishes = await wishes_of(connection, [(each.user_id, row.channel_id) for each in new])
+        changes = Changes(counters, self._clock, self._shards)
+        changes.notify_all(new, data, wishes)
         return changes, members[-1] if len(members) == AT_ONCE else None
+
+    async def _taken_back(
+        self, connection: AsyncConnection, row: Any, known: Known, data: NotificationData
+    ) -> tuple[Changes, str | None]:
+        standing = await standing_of(connection, row.message_id, row.told_up_to)
+        told_up_to = None
+        if len(standing) == AT_ONCE:
+            # The last user may have one more than was read.
+            standing = [each for each in standing if each.user_id != standing[-1].user_id]
+            told_up_to = standing[-1].user_id
+        withdrawn = [each for each in standing if known.withdraws(each.user_id, each.reason)]
+        counters = await lock_counters(connection, (each.user_id for each in withdrawn))
+        changes = Changes(counters, self._clock, self._shards)
+        changes.retract_all(withdrawn, data, even_read=known.deleted)
+        return changes, told_up_to
 
 
 _ANY = select(_columns.sequence).limit(1)
-# Whoever has had the fewest turns is next; what another process is at is passed over.
+# Whichever has waited for its turn the longest is next; what another process is at is passed over.
 _NEXT = select(announcements).order_by(_columns.turn).limit(1).with_for_update(skip_locked=True)

@@ -54,7 +54,7 @@ class Inbox:
             }
             await keep_known(connection, known, decisions)
             changed = {each: decisions[each] for each in lives if decisions[each].known != known[each]}
-            withdrawn = await _withdrawn(connection, lives, changed)
+            withdrawn = await _withdrawn(connection, lives, changed, self._clock.now_ms())
             users = {new.user_id for decision in decisions.values() for new in decision.notify}
             users |= {stored.user_id for stored in chain(*withdrawn.values())}
             counters = await lock_counters(connection, users)
@@ -64,14 +64,14 @@ class Inbox:
                 data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
                 changes.retract_all(withdrawn.get(message_id, ()), data, even_read=decision.known.deleted)
                 changes.notify_all(decision.notify, data, wishes)
-                await announce(connection, data, decision.announce)
+                await announce(connection, data, decision.announce, changes.now_ms)
             grown = await changes.store(connection)
         changes.count()
         return grown
 
 
 async def _withdrawn(
-    connection: AsyncConnection, lives: _Lives, decisions: Mapping[str, Decision]
+    connection: AsyncConnection, lives: _Lives, decisions: Mapping[str, Decision], now_ms: int
 ) -> Mapping[str, Sequence[Stored]]:
     """Return what is to be taken back of each message; where that may be much, it is left for later."""
     found = {}
@@ -81,7 +81,7 @@ async def _withdrawn(
         standing = await standing_of(connection, message_id, limit=AT_ONCE + 1)
         if len(standing) > AT_ONCE:
             data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
-            await take_back(connection, data, decision.known.version)
+            await take_back(connection, data, decision.known.version, now_ms)
         else:
             found[message_id] = [
                 each for each in standing if decision.known.withdraws(each.user_id, each.reason)

@@ -225,7 +225,8 @@ announcements = Table(
     Column("content", Text),
     Column("happened_at", BigInteger, nullable=False),
     Column("told_up_to", Text, nullable=False),
-    Column("turn", Integer, nullable=False),
+    # When it last had its turn.
+    Column("turn", BigInteger, nullable=False),
     PrimaryKeyConstraint("message_id", "sequence"),
     Index("announcements_by_turn", "turn"),
     comment="What is yet to be told to the many, or to be taken back from them, some at a time.",
