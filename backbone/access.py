@@ -14,6 +14,11 @@ def may_read(private: bool, role: Role | None) -> bool:
     return not private or role is not None
 
 
+def sees_deleted(role: Role | None) -> bool:
+    """Say whether someone with this role may see what was deleted, in histories and at former times."""
+    return role == "owner"
+
+
 def readable(private: Any, role: Any) -> Any:
     """Return `may_read` as a condition over two SQL columns, `role` from an outer join."""
     return ~private | role.is_not(None)

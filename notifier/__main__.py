@@ -12,7 +12,7 @@ from backbone.settings import Settings
 from backbone.startup import answering, check_topics
 from backbone.wiring import open_ports
 from notifier.service import TOPICS, serve
-from notifier.tail import TAILED
+from notifier.tail import OF_USERS
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -27,7 +27,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             with answering("MAEARI_DATABASE_URL"):
                 await check_migrated(ports.database)
             with answering("MAEARI_EVENTLOG_URL"):
-                await check_topics(ports.eventlog, TAILED, consumed=TOPICS)
+                await check_topics(ports.eventlog, OF_USERS, consumed=TOPICS)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(serve_http(probes_app(health), probes, stop), name="probes")
                 tasks.create_task(

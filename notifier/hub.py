@@ -1,4 +1,4 @@
-"""The hub: wakes the sessions of a user whose inbox grew, on this node.
+"""The hub: wakes the sessions on this node for whom there may be something to send.
 
 A wake-up is a hint that says nothing but "look": it is never lost, and many become one.
 """
@@ -7,13 +7,24 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False, slots=True)
+class Watch:
+    """A session's watch over a channel: `stale` once it may have grown; `wake_up` is the session's."""
+
+    channel_id: str
+    wake_up: asyncio.Event
+    stale: bool = field(default=True)
 
 
 class Hub:
-    """Who is connected here, by user."""
+    """Who is connected here, by user, and who watches which channel."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._watching: defaultdict[str, set[Watch]] = defaultdict(set)
 
     @contextmanager
     def subscribed(self, user_id: str) -> Iterator[asyncio.Event]:
@@ -27,11 +38,29 @@ class Hub:
             if not self._waiting[user_id]:
                 del self._waiting[user_id]
 
+    def watch(self, watch: Watch) -> None:
+        """From now on the watch is told whenever its channel may have grown."""
+        self._watching[watch.channel_id].add(watch)
+
+    def unwatch(self, watch: Watch) -> None:
+        """Tell the watch nothing any more."""
+        watches = self._watching[watch.channel_id]
+        watches.discard(watch)
+        if not watches:
+            del self._watching[watch.channel_id]
+
     def wake(self, user_ids: Iterable[str]) -> None:
         """Wake every session of these users."""
         for user_id in user_ids:
             for wake_up in self._waiting.get(user_id, ()):
                 wake_up.set()
+
+    def wake_channels(self, channel_ids: Iterable[str]) -> None:
+        """Wake every session that watches one of these channels."""
+        for channel_id in channel_ids:
+            for watch in self._watching.get(channel_id, ()):
+                watch.stale = True
+                watch.wake_up.set()
 
     def users(self) -> int:
         """Return how many users are connected here."""
@@ -40,3 +69,7 @@ class Hub:
     def wake_all(self) -> None:
         """Wake everyone: something may have been missed."""
         self.wake(list(self._waiting))
+
+    def wake_all_channels(self) -> None:
+        """Wake everyone who watches a channel: something may have been missed."""
+        self.wake_channels(list(self._watching))

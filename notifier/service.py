@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
 
+from backbone.channel_stream import ChannelStream
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.eventlog import EventLog
@@ -24,7 +25,7 @@ from notifier.following import Follower
 from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.sockets import SocketServer
-from notifier.tail import Tail
+from notifier.tail import OF_CHANNELS, OF_USERS, Tail
 from schemas.events import MessagesEvent, StreamEvent
 from schemas.topics import CHANNELS_CHANGED, GROUP_NOTIFIER, MESSAGE_TOPICS
 
@@ -110,7 +111,12 @@ async def serve(
     notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake_keys, instance=instance)
     verifier = open_verifier(settings, health)
     sockets = SocketServer(
-        Mailbox(database, clock), hub, settings.allowed_origins, verifier=verifier, clock=clock
+        Mailbox(database, clock),
+        ChannelStream(database),
+        hub,
+        settings.allowed_origins,
+        verifier=verifier,
+        clock=clock,
     )
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -118,7 +124,10 @@ async def serve(
             tasks.create_task(relay.run(stop), name="relay")
             tasks.create_task(keep_looking(watch, stop), name="outbox")
             tasks.create_task(keep_asking(health, "database", database.ask, 5.0, stop), name="database")
-            tasks.create_task(Tail(eventlog, hub, health).run(stop), name="tail")
+            of_users = Tail(eventlog, OF_USERS, hub.wake, hub.wake_all, health)
+            tasks.create_task(of_users.run(stop), name="tail of users")
+            of_channels = Tail(eventlog, OF_CHANNELS, hub.wake_channels, hub.wake_all_channels, health)
+            tasks.create_task(of_channels.run(stop), name="tail of channels")
             tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
     finally:
         await notifier.close()

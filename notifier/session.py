@@ -3,7 +3,7 @@
 Guarantees: the client gets every entry of its inbox after the number it resumes at, in order, once
 per socket: the session sends what it reads from the inbox after the last number sent, and wake-ups
 only say when to look. It subscribes to wake-ups before it looks for the first time.
-Subscriptions to channels are not served yet: they are refused with an error frame, `unsupported`.
+Channels that it follows are sent by its subscriptions, in the same way.
 """
 
 import asyncio
@@ -14,11 +14,13 @@ import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
+from backbone.channel_stream import ChannelStream
 from backbone.errors import Unavailable
 from backbone.mailbox import Mailbox, Standing
 from notifier.handshake import Caller
 from notifier.hub import Hub
 from notifier.metrics import ACKS, FRAMES_SENT, SOCKETS_CLOSED, SOCKETS_OPEN
+from notifier.subscriptions import Subscriptions
 from schemas.events import encode
 from schemas.frames import (
     CLOSE_BAD_FRAME,
@@ -60,12 +62,19 @@ class Session:
     """Serves one connected client until it goes."""
 
     def __init__(
-        self, socket: ServerConnection, caller: Caller, mailbox: Mailbox, hub: Hub, limits: Limits
+        self,
+        socket: ServerConnection,
+        caller: Caller,
+        mailbox: Mailbox,
+        stream: ChannelStream,
+        hub: Hub,
+        limits: Limits,
     ) -> None:
         self._socket = socket
         self._user_id = caller.user_id
         self._after = caller.after
         self._mailbox = mailbox
+        self._stream = stream
         self._hub = hub
         self._limits = limits
         self._sent_seq = 0
@@ -83,10 +92,16 @@ class Session:
                     self._socket, CLOSE_RESTARTING, "the inbox does not answer, try again", self._limits
                 )
                 return
+            self._subscriptions = Subscriptions(
+                self._user_id, self._stream, self._hub, wake_up, self._send_encoded
+            )
             await self._start(standing)
             # The first look finds what came before the wake-ups did.
             wake_up.set()
-            await self._until_either_ends(wake_up)
+            try:
+                await self._until_either_ends(wake_up)
+            finally:
+                self._subscriptions.close()
 
     async def _start(self, standing: Standing) -> None:
         self._sent_seq = standing.latest_seq if self._after is None else min(self._after, standing.latest_seq)
@@ -120,6 +135,7 @@ class Session:
                     return
                 try:
                     await self._send_news()
+                    await self._subscriptions.send_news()
                 except Unavailable as error:
                     log.warning("inbox_unavailable", user_id=self._user_id, error=str(error))
                     await asyncio.sleep(self._limits.retry_s)
@@ -161,9 +177,10 @@ class Session:
                 await self._mark_read(frame.up_to)
             case Ack():
                 ACKS.inc()
-            case Subscribe() | Unsubscribe():
-                detail = "this version does not serve channel subscriptions yet"
-                await self._send(ErrorFrame(code="unsupported", detail=detail))
+            case Subscribe():
+                await self._subscriptions.subscribe(frame)
+            case Unsubscribe():
+                await self._subscriptions.unsubscribe(frame)
 
     async def _mark_read(self, up_to: int) -> None:
         try:
@@ -177,14 +194,17 @@ class Session:
 
     async def _send(self, frame: Frame) -> None:
         """Send one frame; a client that makes no room for it in time is closed, and may resume."""
+        await self._send_encoded(encode(frame), str(frame.__struct_config__.tag))
+
+    async def _send_encoded(self, frame: bytes, kind: str) -> None:
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):
-                await self._socket.send(encode(frame), text=True)
+                await self._socket.send(frame, text=True)
         except TimeoutError:
             log.info("socket_too_slow", user_id=self._user_id, sent_seq=self._sent_seq)
             await close(self._socket, CLOSE_TOO_SLOW, "too slow: connect again and resume", self._limits)
             raise
-        FRAMES_SENT.labels(frame.__struct_config__.tag).inc()
+        FRAMES_SENT.labels(kind).inc()
 
 
 async def close(socket: ServerConnection, code: int, reason: str, limits: Limits) -> None:

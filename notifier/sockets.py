@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from backbone.channel_stream import ChannelStream
 from backbone.clock import Clock, SystemClock
 from backbone.errors import Unavailable
 from backbone.mailbox import Mailbox
@@ -35,6 +36,7 @@ class SocketServer:
     def __init__(
         self,
         mailbox: Mailbox,
+        stream: ChannelStream,
         hub: Hub,
         allowed_origins: Sequence[str] = (),
         limits: Limits | None = None,
@@ -43,6 +45,7 @@ class SocketServer:
     ) -> None:
         """Without a verifier no token is asked for: `?user_id=` says who connects."""
         self._mailbox = mailbox
+        self._stream = stream
         self._hub = hub
         self._allowed_origins = allowed_origins
         self._limits = limits or Limits()
@@ -95,7 +98,7 @@ class SocketServer:
             return
         try:
             with self._until_expiry(connection, caller):
-                await Session(connection, caller, self._mailbox, self._hub, self._limits).run()
+                await Session(connection, caller, self._mailbox, self._stream, self._hub, self._limits).run()
         except (ConnectionClosed, TimeoutError):
             # The client went, or was too slow and was closed: both are its own affair.
             return

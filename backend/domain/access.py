@@ -5,7 +5,7 @@ for those outside: `backbone/access.py` says so, to the inbox too. Authors edit 
 and owners delete; owners manage members and see what was deleted.
 """
 
-from backbone.access import may_read
+from backbone.access import may_read, sees_deleted
 from backend.domain.rejections import Forbidden, Gone, NotFound
 from backend.domain.state import ChannelState, MessageRecord
 from schemas.channels import Role
@@ -65,11 +65,6 @@ def require_may_remove(actor_id: str, actor_role: Role | None, user_id: str) -> 
     """Raises Forbidden for others than the user itself and the channel's owners."""
     if actor_id != user_id and actor_role != "owner":
         raise Forbidden("only an owner of the channel may remove others")
-
-
-def sees_deleted(role: Role | None) -> bool:
-    """Say whether someone with this role may see what was deleted, in histories and at former times."""
-    return role == "owner"
 
 
 def require_may_see(deleted: bool, role: Role | None) -> None:

@@ -9,15 +9,16 @@ import msgspec
 from sqlalchemy import ColumnElement, RowMapping, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.access import sees_deleted
 from backbone.database.bounded import Rows, fitting, read_page
 from backbone.database.engine import Database
 from backbone.database.tables import channels, message_events, messages
-from backend.domain.access import require_may_see, sees_deleted
+from backbone.redaction import redacted
+from backend.domain.access import require_may_see
 from backend.queries.channels import require_readable
 from backend.queries.joins import readable_channel, readable_message, reader, with_role
 from backend.queries.messages import require_message_row
 from backend.queries.pages import Page
-from backend.queries.redaction import redacted
 from backend.rows import MESSAGE_COLUMNS, message_from_row
 from schemas.messages import Message
 

@@ -18,7 +18,7 @@ from backbone.wiring import open_eventlog
 from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.service import Notifier, serve
-from notifier.tail import Tail
+from notifier.tail import OF_USERS, Tail
 from schemas.events import MessagesEvent, encode
 from schemas.frames import NotificationFrame, Read, Retracted
 from schemas.topics import ALL_TOPICS, DEAD_LETTERS, MESSAGES_CREATED
@@ -196,7 +196,7 @@ async def test_a_node_learns_of_what_another_wrote(
     """Given a client on a node that did not write the row, the sent topic wakes it."""
     health = Health("eventlog", "database")
     async with node(database) as other, other.connected("bora", 0) as client:
-        tail = Tail(eventlog, other.hub, health)
+        tail = Tail(eventlog, OF_USERS, other.hub.wake, other.hub.wake_all, health)
         await tail.step(0)
         await client.hello()
         talk = Talk()

@@ -18,7 +18,7 @@ from backbone.mailbox import EntryFrame, Mailbox, Standing
 from notifier.handshake import Refused, check_origin
 from notifier.inbox import Inbox
 from notifier.session import Limits
-from schemas.frames import SUBPROTOCOL, Ack, ErrorFrame, Hello, NotificationFrame, Read, Subscribe
+from schemas.frames import SUBPROTOCOL, ErrorFrame, Hello, NotificationFrame, Read
 from tests.support.messaging import Talk
 from tests.support.sockets import Node, node
 from tests.support.waiting import until
@@ -145,19 +145,6 @@ async def test_a_frame_too_large_ends_the_socket(server: Node) -> None:
         await client.hello()
         await client.say('{"type":"ack","seq":1,"x":"' + "x" * 100_000 + '"}')
         assert await client.close_code() == 1009
-
-
-async def test_subscriptions_are_refused_and_the_socket_stays(server: Node) -> None:
-    """A subscribe is answered with an error frame; what follows is served."""
-    async with server.connected("bora") as client:
-        await client.hello()
-        await client.say(Subscribe(channel_id="c"))
-        frame = await client.frame()
-        assert isinstance(frame, ErrorFrame)
-        assert frame.code == "unsupported"
-        await client.say(Ack(seq=1))
-        await mention(server, "bora", "still here")
-        assert await client.seqs(1) == [1]
 
 
 async def test_reading_never_goes_beyond_the_inbox(server: Node) -> None:

@@ -9,6 +9,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from backbone.channel_stream import ChannelStream
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.http import bind
@@ -117,7 +118,13 @@ async def node(
 ) -> AsyncIterator[Node]:
     """Serve sockets on a free port."""
     hub = Hub()
-    server = SocketServer(mailbox or Mailbox(database, SystemClock()), hub, limits=limits, verifier=verifier)
+    server = SocketServer(
+        mailbox or Mailbox(database, SystemClock()),
+        ChannelStream(database),
+        hub,
+        limits=limits,
+        verifier=verifier,
+    )
     with bind("127.0.0.1", 0, "MAEARI_WEBSOCKET_PORT") as listener:
         await server.start(listener)
         try:
