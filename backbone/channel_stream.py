@@ -6,7 +6,7 @@ since, the events come emptied, except to owners. Every method raises Unavailabl
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, RowMapping, and_, select
 
 from backbone.access import readable, sees_deleted
 from backbone.database.bounded import fitting, read_page
@@ -29,6 +29,16 @@ class StreamedEvent(NamedTuple):
     body: str
 
 
+_PUBLIC = fitting((_event.sequence, _event.body, messages.c.deleted_at), (_event.body,), _event.sequence)
+
+
+class StreamPage(NamedTuple):
+    """Events of a channel, in order, no gap; and whether there are more behind them."""
+
+    events: list[StreamedEvent]
+    more: bool
+
+
 class ChannelStream:
     """Reads the streams of channels out of the record of the write side."""
 
@@ -43,12 +53,29 @@ class ChannelStream:
         async with self._database.reading() as connection:
             return await connection.scalar(query)
 
-    async def after(
-        self, channel_id: str, user_id: str, sequence: int, limit: int
-    ) -> list[StreamedEvent] | None:
-        """Return at most `limit` events after a number, in order, no gap.
+    async def after_for_all(self, channel_id: str, sequence: int, limit: int) -> StreamPage | None:
+        """Return what `after` returns, where that is the same for everybody; None where it is not.
 
-        Fewer where they are large, none at the end; None where there is no channel for the user any more.
+        That is so in a public channel, as long as nothing in the page was deleted.
+        """
+        joined = message_events.join(channels, channels.c.channel_id == _event.channel_id).outerjoin(
+            messages, messages.c.message_id == _event.message_id
+        )
+        query = select(*_PUBLIC).select_from(joined).order_by(_event.sequence)
+        query = query.where(_event.channel_id == channel_id, _event.sequence > sequence, ~channels.c.private)
+        public = select(~channels.c.private).where(channels.c.channel_id == channel_id)
+        async with self._database.reading() as connection:
+            rows, more = await read_page(connection, query, limit)
+            if not rows and not await connection.scalar(public):
+                return None
+        if any(row["deleted_at"] is not None for row in rows):
+            return None
+        return StreamPage([StreamedEvent(row["sequence"], row["body"]) for row in rows], more)
+
+    async def after(self, channel_id: str, user_id: str, sequence: int, limit: int) -> StreamPage | None:
+        """Return at most `limit` events after a number, fewer where they are large.
+
+        None where there is no channel for the user any more.
         """
         joined = (
             message_events.join(channels, channels.c.channel_id == _event.channel_id)
@@ -58,18 +85,16 @@ class ChannelStream:
         query = select(*_EVENTS).select_from(joined).order_by(_event.sequence)
         query = query.where(_event.channel_id == channel_id, _event.sequence > sequence, _READABLE)
         async with self._database.reading() as connection:
-            rows, _ = await read_page(connection, query, limit)
+            rows, more = await read_page(connection, query, limit)
         if not rows and await self.end(channel_id, user_id) is None:
             return None
-        return [
-            StreamedEvent(
-                row["sequence"],
-                row["body"]
-                if row["deleted_at"] is None or sees_deleted(row["role"])
-                else redacted(row["body"]),
-            )
-            for row in rows
-        ]
+        return StreamPage([StreamedEvent(row["sequence"], _as_seen(row)) for row in rows], more)
+
+
+def _as_seen(row: RowMapping) -> str:
+    if row["deleted_at"] is None or sees_deleted(row["role"]):
+        return str(row["body"])
+    return redacted(row["body"])
 
 
 def _membership(user_id: str) -> ColumnElement[bool]:

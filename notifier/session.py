@@ -14,11 +14,11 @@ import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
-from backbone.channel_stream import ChannelStream
 from backbone.errors import Unavailable
 from backbone.mailbox import Mailbox, Standing
+from notifier.fan_out import FanOut
 from notifier.handshake import Caller
-from notifier.hub import Hub
+from notifier.hub import Hub, Watch
 from notifier.metrics import ACKS, FRAMES_SENT, SOCKETS_CLOSED, SOCKETS_OPEN
 from notifier.subscriptions import Subscriptions
 from schemas.events import encode
@@ -66,7 +66,7 @@ class Session:
         socket: ServerConnection,
         caller: Caller,
         mailbox: Mailbox,
-        stream: ChannelStream,
+        stream: FanOut,
         hub: Hub,
         limits: Limits,
     ) -> None:
@@ -83,7 +83,7 @@ class Session:
 
     async def run(self) -> None:
         """Say hello, then send and receive until the socket is closed."""
-        with self._hub.subscribed(self._user_id) as wake_up, SOCKETS_OPEN.track_inprogress():
+        with self._hub.subscribed(self._user_id) as inbox, SOCKETS_OPEN.track_inprogress():
             try:
                 standing = await self._mailbox.standing(self._user_id)
             except Unavailable as error:
@@ -93,13 +93,13 @@ class Session:
                 )
                 return
             self._subscriptions = Subscriptions(
-                self._user_id, self._stream, self._hub, wake_up, self._send_encoded
+                self._user_id, self._stream, self._hub, inbox.wake_up, self._send_encoded
             )
             await self._start(standing)
             # The first look finds what came before the wake-ups did.
-            wake_up.set()
+            inbox.wake_up.set()
             try:
-                await self._until_either_ends(wake_up)
+                await self._until_either_ends(inbox)
             finally:
                 self._subscriptions.close()
 
@@ -115,31 +115,34 @@ class Session:
             )
         )
 
-    async def _until_either_ends(self, wake_up: asyncio.Event) -> None:
+    async def _until_either_ends(self, inbox: Watch) -> None:
         # Neither side is cancelled: whatever it asks of the database ends first.
-        pushing = asyncio.create_task(self._push(wake_up))
+        pushing = asyncio.create_task(self._push(inbox))
         try:
             await self._receive()
         finally:
             self._over = True
-            wake_up.set()
+            inbox.wake_up.set()
             await pushing
 
-    async def _push(self, wake_up: asyncio.Event) -> None:
+    async def _push(self, inbox: Watch) -> None:
         """Send whatever is new, each time there is something to look for."""
         try:
             while True:
-                await wake_up.wait()
-                wake_up.clear()
+                await inbox.wake_up.wait()
+                inbox.wake_up.clear()
                 if self._over:
                     return
                 try:
-                    await self._send_news()
+                    if inbox.stale:
+                        inbox.stale = False
+                        await self._send_news()
                     await self._subscriptions.send_news()
                 except Unavailable as error:
                     log.warning("inbox_unavailable", user_id=self._user_id, error=str(error))
                     await asyncio.sleep(self._limits.retry_s)
-                    wake_up.set()
+                    inbox.stale = True
+                    inbox.wake_up.set()
         finally:
             # Whatever ended this ends the other side too.
             if self._socket.state is State.OPEN:

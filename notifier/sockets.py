@@ -22,6 +22,7 @@ from backbone.clock import Clock, SystemClock
 from backbone.errors import Unavailable
 from backbone.mailbox import Mailbox
 from backbone.tokens import TokenVerifier
+from notifier.fan_out import FanOut
 from notifier.handshake import PATH, Caller, Refused, check_origin, read_caller
 from notifier.hub import Hub
 from notifier.session import Limits, Session, close
@@ -45,7 +46,7 @@ class SocketServer:
     ) -> None:
         """Without a verifier no token is asked for: `?user_id=` says who connects."""
         self._mailbox = mailbox
-        self._stream = stream
+        self._stream = FanOut(stream)
         self._hub = hub
         self._allowed_origins = allowed_origins
         self._limits = limits or Limits()

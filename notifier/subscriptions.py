@@ -8,8 +8,8 @@ right is asked with each look; once it is gone, nothing of the channel follows.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from backbone.channel_stream import ChannelStream
 from backbone.errors import Unavailable
+from notifier.fan_out import FanOut
 from notifier.hub import Hub, Watch
 from schemas.events import encode
 from schemas.frames import ErrorFrame, Frame, Subscribe, Subscribed, Unsubscribe, Unsubscribed
@@ -26,9 +26,7 @@ Send = Callable[[bytes, str], Awaitable[None]]
 class Subscriptions:
     """The subscriptions of one socket; `send` sends its frames."""
 
-    def __init__(
-        self, user_id: str, stream: ChannelStream, hub: Hub, wake_up: asyncio.Event, send: Send
-    ) -> None:
+    def __init__(self, user_id: str, stream: FanOut, hub: Hub, wake_up: asyncio.Event, send: Send) -> None:
         self._user_id = user_id
         self._stream = stream
         self._hub = hub
@@ -81,31 +79,32 @@ class Subscriptions:
             self._end(channel_id)
 
     async def _send_page(self, watch: Watch) -> None:
-        channel_id = watch.channel_id
+        channel_id = watch.name
         watch.stale = False
         try:
-            events = await self._stream.after(channel_id, self._user_id, self._positions[channel_id], PAGE)
+            page = await self._stream.after(
+                channel_id, self._user_id, self._positions[channel_id], PAGE, watch.wake_ups
+            )
         except BaseException:
             watch.stale = True
             raise
         if not self._is_current(watch):
             return
-        if events is None:
+        if page is None:
             self._end(channel_id)
             await self._say(Unsubscribed(channel_id=channel_id, reason="no_right"))
             return
-        for event in events:
+        for event in page.events:
             if not self._is_current(watch):
                 return
             self._positions[channel_id] = event.sequence
-            await self._send(b'{"type":"event","event":%b}' % event.body.encode(), "event")
-        if events:
-            # A page may be short by its size: only an empty one is the end.
+            await self._send(event.frame, "event")
+        if page.more:
             watch.stale = True
 
     def _is_current(self, watch: Watch) -> bool:
         """Say whether the client still wants this very subscription: it may have begun another meanwhile."""
-        return self._watches.get(watch.channel_id) is watch
+        return self._watches.get(watch.name) is watch
 
     def _end(self, channel_id: str) -> bool:
         watch = self._watches.pop(channel_id, None)
