@@ -82,7 +82,9 @@ async def read_why(request: Request[Any, Any, Any], database: NamedDependency[Da
     """Return for each reason what became of it; of another user it takes the scope `impersonate`."""
     asked = parameters_of(request, "message_id", "user_id")
     message_id = _id("message_id", asked.get("message_id"))
-    user_id = actor_of(request, _id("user_id", asked["user_id"]) if "user_id" in asked else None)
+    user_id = actor_of(request)
+    if "user_id" in asked:
+        user_id = actor_of(request, _id("user_id", asked["user_id"]))
     return Response(
         await explain(database, message_id, user_id, for_another=acts_for_another(request, user_id))
     )

@@ -21,6 +21,15 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     if (user_id := case.headers.get("X-User-Id")) is not None:
         # Headers are bytes; users' names in them are UTF-8.
         case.headers["X-User-Id"] = user_id.encode().decode("latin-1")
+    if (
+        case.path == "/notifications/preferences"
+        and isinstance(case.body, dict)
+        and case.body["do_not_disturb"]
+    ):
+        # No pattern tells time zones from other names, nor that hours must not end when they start.
+        case.body["do_not_disturb"] |= {"start": "22:00", "timezone": "Asia/Seoul"}
+        if case.body["do_not_disturb"]["end"] == "22:00":
+            case.body["do_not_disturb"]["end"] = "07:30"
     if isinstance(case.body, dict):
         # A reply needs a message: one that is made up is refused (400).
         case.body.pop("parent_id", None)

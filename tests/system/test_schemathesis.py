@@ -76,7 +76,7 @@ async def test_answers_are_as_described(surroundings: Surroundings) -> None:
     """Every operation, by its examples, at its limits, with made-up data, and one after the other."""
     async with system(surroundings):
         said = await asked(surroundings, "--max-examples=25")
-    assert "Selected: 22/22" in said, said
+    assert "Selected: 26/26" in said, said
     assert "Stateful (in" in said, said
 
 
@@ -89,4 +89,4 @@ async def test_answers_to_tokens_are_as_described(tmp_path: Path) -> None:
         said = await asked(
             surroundings, f"--header=Authorization: Bearer {token}", "--phases=examples,coverage"
         )
-    assert "Selected: 22/22" in said, said
+    assert "Selected: 26/26" in said, said
