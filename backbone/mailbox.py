@@ -6,12 +6,24 @@ as one that was retracted. Where the database knows nothing of the channel or th
 that was filled from the log alone, the notification is shown as it was written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
-from sqlalchemy import ColumnElement, RowMapping, Select, case, false, func, null, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    case,
+    false,
+    func,
+    null,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.access import readable
@@ -114,6 +126,15 @@ class Mailbox:
             rows, more = await read_page(connection, query, limit)
         return [NumberedNotification(seq=row["seq"], **_fields(row)) for row in rows], more
 
+    async def withdrawn(self, entries: Collection[tuple[str, int]]) -> set[str]:
+        """Return the ids of the notifications of these users and numbers whose text must not be shown now."""
+        if not entries:
+            return set()
+        place = tuple_(inbox.c.user_id, inbox.c.seq).in_(list(entries))
+        query = _every_entry((inbox.c.notification_id,)).where(place, _WITHDRAWN)
+        async with self._database.reading() as connection:
+            return set(await connection.scalars(query))
+
     async def mark_read(self, user_id: str, up_to: int) -> int:
         """Mark everything up to `up_to` as read; return up to where it now is.
 
@@ -145,13 +166,17 @@ class Mailbox:
 
 def _entries(user_id: str, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Return the query of a user's entries, as the user may see them now."""
+    return _every_entry(columns).where(inbox.c.user_id == user_id)
+
+
+def _every_entry(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     member = (_member.c.channel_id == inbox.c.channel_id) & (_member.c.user_id == inbox.c.user_id)
     source = (
         inbox.outerjoin(channels, channels.c.channel_id == inbox.c.channel_id)
         .outerjoin(_member, member)
         .outerjoin(messages, messages.c.message_id == inbox.c.message_id)
     )
-    return select(*columns).select_from(source).where(inbox.c.user_id == user_id)
+    return select(*columns).select_from(source)
 
 
 async def _standing(connection: AsyncConnection, user_id: str, *, lock: bool = False) -> Standing:

@@ -1,5 +1,7 @@
 """The text of a setting becomes its value: each function returns it, or raises ValueError saying why not."""
 
+import base64
+import binascii
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -58,6 +60,44 @@ def search_url(value: str) -> str:
     raise ValueError(
         f"{_without_password(value)!r} is not embedded:FILE, http://HOST:PORT or https://HOST:PORT"
     )
+
+
+def webhook_url(value: str) -> str:
+    """Where webhooks are posted to; it may hold a secret of the receiver's, and is not shown."""
+    if not value.startswith(("http://", "https://")) or re.search(r"[\x00-\x20\x7f#]", value):
+        raise ValueError("it is not http(s)://HOST/PATH")
+    try:
+        parts = urlsplit(value)
+        wrong = not parts.hostname or parts.port == 0
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise ValueError("it names no host and port to connect to")
+    if "@" in parts.netloc:
+        raise ValueError("the URL names a user: the signature says who sends")
+    return value
+
+
+def signing_secrets(value: str) -> tuple[bytes, ...]:
+    """Keys of 24 to 64 bytes in Base64, each with or without `whsec_`, parted by commas or blanks."""
+    keys = []
+    for number, text in enumerate(value.replace(",", " ").split(), 1):
+        try:
+            key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError(f"key {number} is not Base64, such as of `openssl rand -base64 32`") from None
+        if not 24 <= len(key) <= 64:
+            raise ValueError(f"key {number} has {len(key)} bytes, not 24 to 64")
+        keys.append(key)
+    return tuple(keys)
+
+
+def senders(value: str) -> tuple[str, ...]:
+    """Ways out besides sockets, parted by commas or blanks."""
+    found = tuple(dict.fromkeys(value.replace(",", " ").split()))
+    for sender in found:
+        one_of("console", "webhook")(sender)
+    return found
 
 
 def jwks_url(value: str) -> str:

@@ -24,8 +24,11 @@ from backbone.setting_values import (
     origins,
     port,
     search_url,
+    senders,
+    signing_secrets,
     timezone,
     topic_prefix,
+    webhook_url,
 )
 
 T = TypeVar("T")
@@ -69,6 +72,15 @@ class TokenSecurity:
 
 
 @dataclass(frozen=True)
+class WebhookReceiver:
+    """Where webhooks go, and the keys that they are signed with: the first ones are the newest."""
+
+    # Receivers of other makers put their secret into the path.
+    url: str | None = field(default=None, repr=False)
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
 class Settings:
     """Every setting of every process; the field names are the variables' without `MAEARI_`."""
 
@@ -96,6 +108,8 @@ class Settings:
     timezone: str = "Asia/Seoul"
     log_format: str = "console"
     instance: str = "auto"
+    senders: tuple[str, ...] = ()
+    webhook: WebhookReceiver = WebhookReceiver()
 
 
 class Environment:
@@ -133,6 +147,7 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
     """Read and check the settings. The environment wins over `.env`. Raises SettingsError."""
     env = Environment({**_not_overridden(_dotenv(dotenv), variables), **variables})
     data = Path(env.text("DATA") or "maeari-data")
+    ways_out: tuple[str, ...] = env.parsed("SENDERS", senders, ())
     settings = Settings(
         data=data,
         database_url=env.parsed("DATABASE_URL", database_url, _sqlite_url(data / "database.sqlite3")),
@@ -160,6 +175,8 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
         timezone=env.parsed("TIMEZONE", timezone, "Asia/Seoul"),
         log_format=env.parsed("LOG_FORMAT", one_of("console", "json"), "console"),
         instance=env.parsed("INSTANCE", instance, "auto"),
+        senders=ways_out,
+        webhook=_webhook(env, needed="webhook" in ways_out),
     )
     _check_auth(settings)
     return settings
@@ -177,6 +194,15 @@ def _check_auth(settings: Settings) -> None:
         raise SettingsError("MAEARI_AUTH: jwt needs MAEARI_JWT_SECRET or MAEARI_JWKS_URL")
     if secret is not None and url is not None:
         raise SettingsError("MAEARI_JWT_SECRET: set it or MAEARI_JWKS_URL, not both")
+
+
+def _webhook(env: Environment, needed: bool) -> WebhookReceiver:
+    url = env.parsed("WEBHOOK_URL", webhook_url, None)
+    secrets: tuple[bytes, ...] = env.parsed("WEBHOOK_SECRET", signing_secrets, ())
+    if needed and (url is None or not secrets):
+        missing = "SECRET" if url else "URL"
+        raise SettingsError(f"MAEARI_WEBHOOK_{missing}: MAEARI_SENDERS names webhook, which needs it")
+    return WebhookReceiver(url, secrets)
 
 
 def is_loopback(host: str) -> bool:

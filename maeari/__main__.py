@@ -8,6 +8,7 @@ import click
 from backbone.errors import SetupError
 from backbone.wiring import open_ports
 from maeari.dead_letters import dead_letters
+from maeari.listening import listen, notifications
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
 from maeari.usage import OneLineGroup, data_option
 from schemas.topics import TOPICS_OF_GROUP
@@ -163,6 +164,8 @@ def lag(group: str | None, as_json: bool, watch: bool, data: Path | None) -> Non
 
 
 main.add_command(dead_letters)
+main.add_command(listen)
+main.add_command(notifications)
 
 
 @main.group()

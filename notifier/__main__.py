@@ -13,6 +13,7 @@ from backbone.startup import answering, check_topics
 from backbone.wiring import open_ports
 from notifier.service import TOPICS, serve
 from notifier.tail import OF_USERS
+from schemas.topics import NOTIFICATIONS_SENT
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -28,6 +29,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 await check_migrated(ports.database)
             with answering("MAEARI_EVENTLOG_URL"):
                 await check_topics(ports.eventlog, OF_USERS, consumed=TOPICS)
+                if settings.senders:
+                    await check_topics(ports.eventlog, consumed=(NOTIFICATIONS_SENT,))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(serve_http(probes_app(health), probes, stop), name="probes")
                 tasks.create_task(

@@ -8,4 +8,9 @@ ENTRIES_WRITTEN = Counter(
 )
 FRAMES_SENT = Counter("maeari_notifier_frames_sent", "Frames that were sent to sockets.", ["type"])
 ACKS = Counter("maeari_notifier_acks", "Acknowledgements that clients sent.")
+PUSHES = Counter(
+    "maeari_notifier_pushes",
+    "Pushes, by sender and outcome: taken, not_taken, given_up.",
+    ["sender", "outcome"],
+)
 SOCKETS_CLOSED = Counter("maeari_notifier_sockets_closed", "Sockets that this process closed.", ["code"])

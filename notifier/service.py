@@ -24,6 +24,8 @@ from notifier.announcements import Announcer
 from notifier.following import Follower
 from notifier.hub import Hub
 from notifier.inbox import Inbox
+from notifier.senders.chosen import chosen_senders
+from notifier.senders.pushing import push_all
 from notifier.sockets import SocketServer
 from notifier.tail import OF_CHANNELS, OF_USERS, Tail
 from schemas.events import MessagesEvent, StreamEvent
@@ -110,14 +112,16 @@ async def serve(
     watch = OutboxWatch(database, "notifications", clock)
     notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake_keys, instance=instance)
     verifier = open_verifier(settings, health)
+    mailbox = Mailbox(database, clock)
     sockets = SocketServer(
-        Mailbox(database, clock),
+        mailbox,
         ChannelStream(database),
         hub,
         settings.allowed_origins,
         verifier=verifier,
         clock=clock,
     )
+    ways_out = push_all(eventlog, chosen_senders(settings, clock), mailbox, health, stop, instance)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(notifier.run(stop), name="consumer")
@@ -128,6 +132,7 @@ async def serve(
             tasks.create_task(of_users.run(stop), name="tail of users")
             of_channels = Tail(eventlog, OF_CHANNELS, hub.wake_channels, hub.wake_all_channels, health)
             tasks.create_task(of_channels.run(stop), name="tail of channels")
+            tasks.create_task(ways_out, name="ways out")
             tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
     finally:
         await notifier.close()

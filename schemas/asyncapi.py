@@ -11,6 +11,7 @@ from schemas.topics import (
     DEAD_LETTERS,
     GROUP_INDEXER,
     GROUP_NOTIFIER,
+    GROUP_OF_SENDER,
     GROUP_REBUILDER,
     MESSAGES_STATE,
     REPLAY_HORIZON_MS,
@@ -205,6 +206,7 @@ def _operations() -> dict[str, Any]:
 _READ_BY = {
     GROUP_INDEXER: ("messages.created", "messages.updated", "messages.deleted"),
     GROUP_NOTIFIER: ("messages.created", "messages.updated", "messages.deleted", "channels.changed"),
+    **dict.fromkeys(GROUP_OF_SENDER.values(), ("notifications.sent",)),
     GROUP_REBUILDER: ("messages.state", "messages.created", "messages.updated", "messages.deleted"),
 }
 

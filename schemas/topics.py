@@ -55,9 +55,15 @@ ALL_TOPICS = (
 GROUP_INDEXER = "search-indexer"
 GROUP_NOTIFIER = "notification-service"
 GROUP_REBUILDER = "state-rebuilder"
+# Each way out has a group of its own: one that is down holds up no other, nor has it sent again.
+GROUP_OF_SENDER = {"console": "notification-console", "webhook": "notification-webhook"}
 
 # What the groups that commit read.
-TOPICS_OF_GROUP = {GROUP_INDEXER: MESSAGE_TOPICS, GROUP_NOTIFIER: STREAM_TOPICS}
+TOPICS_OF_GROUP = {
+    GROUP_INDEXER: MESSAGE_TOPICS,
+    GROUP_NOTIFIER: STREAM_TOPICS,
+    **dict.fromkeys(GROUP_OF_SENDER.values(), (NOTIFICATIONS_SENT,)),
+}
 
 TOPIC_OF_EVENT = {
     "message.created": MESSAGES_CREATED,
