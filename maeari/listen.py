@@ -59,7 +59,9 @@ async def listen(url: str, user_id: str, after: int | None, token: str | None) -
         try:
             async for entry in _entries(url, user_id, position, token):
                 failures = 0
-                if entry is not None:
+                if entry is None:
+                    _say(f"connected, listening from {position.seq} on")
+                else:
                     _print(entry)
         except BrokenPipeError:
             # Whoever read has enough; what is left in the buffer is not to be tried again at the end.

@@ -16,6 +16,7 @@ from backbone.errors import Poison, Unavailable
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.applying import Refusal, Taken
 from backbone.eventlog.consumer import ConsumingLoop
+from backbone.eventlog.patience import pause_s
 from backbone.health import Health
 from backbone.mailbox import Mailbox
 from notifier.metrics import PUSHES
@@ -27,6 +28,8 @@ from schemas.topics import GROUP_OF_SENDER, NOTIFICATIONS_SENT
 
 # So many users are served at once.
 AT_ONCE = 8
+# So often one is tried before the batch, or what is left of it, is put off.
+ATTEMPTS = 4
 
 
 def read_notification(record: Record) -> PushedEvent:
@@ -49,6 +52,7 @@ class _Round:
     refusals: list[Refusal] = field(default_factory=list)
     waits: str | None = None
     failures_in_a_row: int = 0
+    last_failure: str = ""
 
 
 class Pusher:
@@ -67,6 +71,7 @@ class Pusher:
         self._now_s = now_s
         self._troubles = Troubles(now_s)
         self._sent = Sent()
+        self._closed_by = ""
         self._closed_until_s = 0.0
 
     async def handle(self, batch: Sequence[Taken[PushedEvent]]) -> Sequence[Refusal]:
@@ -107,26 +112,42 @@ class Pusher:
             if self._troubles.given_up(push.push_id):
                 round_.refusals.append(Refusal(record, self._troubles.reason(push.push_id)))
                 return
-            async with slots:
-                if self._holds_back(round_) or not await self._push(push, round_):
-                    return
+            waits = await self._push_patiently(push, slots, round_)
+            if waits is not None:
+                round_.waits = waits
+                return
 
-    def _holds_back(self, round_: _Round) -> bool:
-        """Say if nothing is sent for now: the receiver asked for that, or takes nothing from anyone."""
+    async def _push_patiently(self, push: Push, slots: asyncio.Semaphore, round_: _Round) -> str | None:
+        """Push, and again after growing pauses; return why it was not taken, None where it was.
+
+        Some failures pass within a moment: the whole batch need not wait for its next turn then.
+        """
+        for failures in range(1, ATTEMPTS + 1):
+            async with slots:
+                waits = self._holds_back(round_)
+                if waits is not None or await self._push(push, round_):
+                    return waits
+            if failures < ATTEMPTS:
+                await asyncio.sleep(pause_s(failures))
+        return round_.last_failure
+
+    def _holds_back(self, round_: _Round) -> str | None:
+        """Return why nothing is sent for now: the receiver asked for that, or takes nothing from anyone."""
         closed_s = self._closed_until_s - self._now_s()
         if closed_s > 0:
-            round_.waits = round_.waits or f"asked to be left alone for {closed_s:.0f} s more"
-        return closed_s > 0 or round_.failures_in_a_row >= AT_ONCE
+            return f"{self._closed_by}: left alone for {closed_s:.0f} s"
+        return round_.last_failure if round_.failures_in_a_row >= AT_ONCE else None
 
     async def _push(self, push: Push, round_: _Round) -> bool:
+        """Push once; say whether it was taken."""
         try:
             await self._sender.send(push)
         except NotTaken as error:
             PUSHES.labels(self._sender.name, "not_taken").inc()
             round_.failures_in_a_row += 1
-            round_.waits = str(error)
+            round_.last_failure = str(error)
             if error.wait_s:
-                self._closed_until_s = self._now_s() + error.wait_s
+                self._closed_by, self._closed_until_s = str(error), self._now_s() + error.wait_s
             else:
                 self._troubles.failed(push.push_id, str(error))
             return False

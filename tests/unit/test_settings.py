@@ -1,5 +1,6 @@
 """Settings: read once, checked whole; a wrong one is named in one line."""
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,6 +78,9 @@ def test_every_setting_reaches_its_field(tmp_path: Path) -> None:
         WRITE_BURST="1000000",
         TIMEZONE="UTC",
         LOG_FORMAT="json",
+        SENDERS="webhook, console",
+        WEBHOOK_URL="https://hooks.example/secret-of-the-receiver",
+        WEBHOOK_SECRET=f"whsec_{base64.b64encode(b'secret' * 6).decode()}, {'A' * 32}",
     )
     assert (settings.host, settings.port, settings.websocket_port) == ("::1", 1, 65535)
     assert set(settings.metrics_ports.values()) == {9999}
@@ -85,6 +89,8 @@ def test_every_setting_reaches_its_field(tmp_path: Path) -> None:
     assert settings.kafka_security.ca_file == settings.search_security.ca_file == ca_file
     assert (settings.partitions, settings.compression, settings.outbox_max) == (12, "lz4", 10)
     assert (settings.write_rate, settings.write_burst) == (1, 1_000_000)
+    assert settings.senders == ("webhook", "console")
+    assert settings.webhook.secrets == (b"secret" * 6, bytes(24))
     assert "secret" not in repr(settings)
 
 
@@ -114,6 +120,13 @@ def test_every_setting_reaches_its_field(tmp_path: Path) -> None:
         ("PORT", "9" * 5000),
         ("WEBSOCKET_PORT", "-1"),
         ("METRICS_PORT", "x"),
+        ("SENDERS", "console, pigeon"),
+        ("WEBHOOK_URL", "hooks.example"),
+        ("WEBHOOK_URL", "https://"),
+        ("WEBHOOK_URL", "https://user:password@hooks.example"),
+        ("WEBHOOK_URL", "https://hooks.example:99999"),
+        ("WEBHOOK_SECRET", "not base64!"),
+        ("WEBHOOK_SECRET", "c2hvcnQ="),
         ("AUTH", "on"),
         ("AUTH", "jwt"),
         ("JWKS_URL", "keys.example/jwks"),
@@ -290,3 +303,17 @@ class TestDotenv:
 )
 def test_loopback(host: str, only_here: bool) -> None:
     assert is_loopback(host) is only_here
+
+
+@pytest.mark.parametrize(
+    ("named", "variables"),
+    [
+        ("MAEARI_WEBHOOK_URL", {}),
+        ("MAEARI_WEBHOOK_URL", {"WEBHOOK_SECRET": "A" * 32}),
+        ("MAEARI_WEBHOOK_SECRET", {"WEBHOOK_URL": "https://hooks.example/"}),
+    ],
+)
+def test_webhooks_need_a_receiver_and_a_key(named: str, variables: Mapping[str, str]) -> None:
+    with pytest.raises(SettingsError, match=f"^{named}: MAEARI_SENDERS names webhook"):
+        read(SENDERS="webhook", **variables)
+    read(SENDERS="console", **variables)
