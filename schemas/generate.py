@@ -21,6 +21,7 @@ from schemas.events import AnyEvent, event_type
 from schemas.frames import ClientFrame, ServerFrame
 from schemas.messages import DeletedMessage, Message, MessageState
 from schemas.notifications import Notification
+from schemas.webhooks import Webhook
 
 FOLDER = Path(__file__).parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -38,6 +39,7 @@ OTHER_SCHEMAS: dict[str, Any] = {
     "search-document": SearchDocument,
     "client-frame": ClientFrame,
     "server-frame": ServerFrame,
+    "webhook": Webhook,
 }
 
 

@@ -4,33 +4,24 @@ Guarantees of every adapter: `send` returns once the receiver has taken the push
 sent again, a push has the same id and the same body.
 """
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from schemas.clock import format_ms
 from schemas.codec import encode
 from schemas.events import NotificationRetracted, NotificationSent
-from schemas.messages import Rfc3339
 from schemas.notifications import NumberedNotification
+from schemas.webhooks import Webhook, WebhookType
 
 PushedEvent = NotificationSent | NotificationRetracted
-PushType = Literal["notification.sent", "notification.retracted"]
-
-
-class PushBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What the receiver reads; `timestamp` is when it happened, `data.seq` its number in the user's inbox."""
-
-    type: PushType
-    timestamp: Rfc3339
-    data: NumberedNotification
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to be pushed; `push_id` names it for ever, whoever sends it, and however often."""
 
     push_id: str
-    body: PushBody
+    body: Webhook
 
     @property
     def user_id(self) -> str:
@@ -79,11 +70,11 @@ def push_of(event: PushedEvent) -> Push | None:
     sent = isinstance(event, NotificationSent)
     if notification.muted or (sent and notification.retracted is True):
         return None
-    kind: PushType = "notification.sent" if sent else "notification.retracted"
+    kind: WebhookType = "notification.sent" if sent else "notification.retracted"
     fields = {name: getattr(notification, name) for name in notification.__struct_fields__}
     return Push(
         push_id=notification.notification_id + ("" if sent else "_retracted"),
-        body=PushBody(
+        body=Webhook(
             type=kind,
             timestamp=format_ms(event.timestamp),
             data=NumberedNotification(seq=event.seq, **fields),
