@@ -248,7 +248,8 @@ async def test_what_is_refused_alone_stops_its_user_alone(way: Way) -> None:
         way.moments.now_s += 10
         return len(await letters(way.stores.eventlog)) == 2
 
-    await until(parked, PATIENCE_S)
+    # Each round holds the pauses of what is refused.
+    await until(parked, 3 * PATIENCE_S)
     refused = [each for each in way.receiver.requests if each.user_id == "bora"]
     assert {each.text for each in refused} == {"나쁜 말"}, "nothing overtakes what is refused"
     assert len(refused) >= 5
