@@ -1,4 +1,4 @@
-"""Who may read a channel: the one rule that the backend and the inbox both ask.
+"""Who may read a channel, and what was deleted in it: the rules that the backend, inbox and sockets all ask.
 
 A public channel is read by everyone; a private one does not exist for those outside. All else that
 someone may do or not is the backend's (`backend/domain/access.py`). Pure.
@@ -15,7 +15,7 @@ def may_read(private: bool, role: Role | None) -> bool:
 
 
 def sees_deleted(role: Role | None) -> bool:
-    """Say whether someone with this role may see what was deleted, in histories and at former times."""
+    """Say whether someone with this role may see what was deleted: in streams, histories, former states."""
     return role == "owner"
 
 

@@ -12,7 +12,7 @@ from backbone.settings import Settings
 from backbone.startup import answering, check_topics
 from backbone.wiring import open_ports
 from notifier.service import TOPICS, serve
-from notifier.tail import OF_USERS
+from notifier.tail import TAILED
 from schemas.topics import NOTIFICATIONS_SENT
 
 
@@ -28,7 +28,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             with answering("MAEARI_DATABASE_URL"):
                 await check_migrated(ports.database)
             with answering("MAEARI_EVENTLOG_URL"):
-                await check_topics(ports.eventlog, OF_USERS, consumed=TOPICS)
+                await check_topics(ports.eventlog, TAILED, consumed=TOPICS)
                 if settings.senders:
                     await check_topics(ports.eventlog, consumed=(NOTIFICATIONS_SENT,))
             async with asyncio.TaskGroup() as tasks:

@@ -14,3 +14,9 @@ PUSHES = Counter(
     ["sender", "outcome"],
 )
 SOCKETS_CLOSED = Counter("maeari_notifier_sockets_closed", "Sockets that this process closed.", ["code"])
+SUBSCRIPTIONS = Gauge(
+    "maeari_notifier_subscriptions", "Subscriptions to channels that sockets of this process have."
+)
+FELL_BEHIND = Counter(
+    "maeari_notifier_fell_behind", "Events that a subscribed socket had no room for: it was sent them later."
+)

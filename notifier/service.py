@@ -7,7 +7,6 @@ import asyncio
 import socket
 from collections.abc import Callable, Collection, Sequence
 
-from backbone.channel_stream import ChannelStream
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.eventlog import EventLog
@@ -21,13 +20,14 @@ from backbone.relay import LaneRelay
 from backbone.settings import Settings
 from backbone.tokens import open_verifier
 from notifier.announcements import Announcer
+from notifier.feeds import Feeds
 from notifier.following import Follower
 from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.senders.chosen import chosen_senders
 from notifier.senders.pushing import push_all
 from notifier.sockets import SocketServer
-from notifier.tail import OF_CHANNELS, OF_USERS, Tail
+from notifier.tail import Tail
 from schemas.events import MessagesEvent, StreamEvent
 from schemas.topics import CHANNELS_CHANGED, GROUP_NOTIFIER, MESSAGE_TOPICS
 
@@ -113,13 +113,9 @@ async def serve(
     notifier = Notifier(eventlog, database, clock, health, hub, stored=relay.wake_keys, instance=instance)
     verifier = open_verifier(settings, health)
     mailbox = Mailbox(database, clock)
+    feeds = Feeds(database)
     sockets = SocketServer(
-        mailbox,
-        ChannelStream(database),
-        hub,
-        settings.allowed_origins,
-        verifier=verifier,
-        clock=clock,
+        mailbox, hub, feeds, settings.allowed_origins, verifier=verifier, clock=clock
     )
     ways_out = push_all(eventlog, chosen_senders(settings, clock), mailbox, health, stop, instance)
     try:
@@ -128,11 +124,8 @@ async def serve(
             tasks.create_task(relay.run(stop), name="relay")
             tasks.create_task(keep_looking(watch, stop), name="outbox")
             tasks.create_task(keep_asking(health, "database", database.ask, 5.0, stop), name="database")
-            of_users = Tail(eventlog, OF_USERS, hub.wake, hub.wake_all, health)
-            tasks.create_task(of_users.run(stop), name="tail of users")
-            of_channels = Tail(eventlog, OF_CHANNELS, hub.wake_channels, hub.wake_all_channels, health)
-            tasks.create_task(of_channels.run(stop), name="tail of channels")
             tasks.create_task(ways_out, name="ways out")
+            tasks.create_task(Tail(eventlog, hub, feeds, health).run(stop), name="tail")
             tasks.create_task(_serve_sockets(sockets, listener, stop), name="sockets")
     finally:
         await notifier.close()

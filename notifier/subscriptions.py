@@ -1,118 +1,109 @@
-"""The channels that one socket follows: their events in order, as far as its user may read them.
+"""The channels that one socket is subscribed to: what the client asks, and what it has yet to be sent.
 
-Guarantees: after `subscribed` every event of the channel comes once, in the order of its number, no gap:
-what is sent is what the record holds behind the last number sent, and wake-ups only say when to look. The
-right is asked with each look; once it is gone, nothing of the channel follows.
+Guarantees: `subscribed` comes before the first event, nothing of the channel after `unsubscribed`; a socket
+that is behind is sent the record page by page, its right asked with each, until the feed takes over.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 from backbone.errors import Unavailable
-from notifier.fan_out import FanOut
-from notifier.hub import Hub, Watch
-from schemas.events import encode
-from schemas.frames import ErrorFrame, Frame, Subscribe, Subscribed, Unsubscribe, Unsubscribed
-
-# How many channels one socket may follow.
-SUBSCRIPTIONS_MAX = 100
-# Events read at once: up to this many wait in memory for a slow client, and for its other channels.
-PAGE = 32
-
-Send = Callable[[bytes, str], Awaitable[None]]
-"""Sends an encoded frame of a type."""
+from backbone.streams import Page, end_of, events_after
+from notifier.feeds import Feeds, State, Subscription, Waker
+from notifier.metrics import SUBSCRIPTIONS
+from notifier.wire import Limits, Wire
+from schemas.frames import ErrorFrame, Subscribe, Subscribed, Unsubscribe, Unsubscribed, event_frame
 
 
 class Subscriptions:
-    """The subscriptions of one socket; `send` sends its frames."""
+    """The subscriptions of one socket; `session` is woken when one of them needs `advance`."""
 
-    def __init__(self, user_id: str, stream: FanOut, hub: Hub, wake_up: asyncio.Event, send: Send) -> None:
-        self._user_id = user_id
-        self._stream = stream
-        self._hub = hub
-        self._wake_up = wake_up
-        self._send = send
-        self._watches: dict[str, Watch] = {}
-        self._positions: dict[str, int] = {}
+    __slots__ = ("_feeds", "_limits", "_of_channel", "_session", "_wire")
 
-    async def subscribe(self, asked: Subscribe) -> None:
-        """Follow a channel after a number, or from its end; once more begins anew."""
-        channel_id = asked.channel_id
-        if channel_id not in self._watches and len(self._watches) >= SUBSCRIPTIONS_MAX:
-            detail = f"{channel_id}: a socket follows {SUBSCRIPTIONS_MAX} channels at most"
-            await self._say(ErrorFrame(code="limit", detail=detail))
+    def __init__(self, wire: Wire, feeds: Feeds, limits: Limits, session: Waker) -> None:
+        self._wire = wire
+        self._feeds = feeds
+        self._limits = limits
+        self._session = session
+        self._of_channel: dict[str, Subscription] = {}
+
+    async def subscribe(self, frame: Subscribe) -> None:
+        """Begin a subscription, or begin it again, or say why not."""
+        channel_id = frame.channel_id
+        if channel_id not in self._of_channel and len(self._of_channel) >= self._limits.subscriptions_max:
+            most = self._limits.subscriptions_max
+            await self._refuse("limit", f"{channel_id}: a socket has at most {most} subscriptions")
             return
         try:
-            end = await self._stream.end(channel_id, self._user_id)
+            end = await end_of(self._feeds.database, channel_id, self._wire.user_id)
         except Unavailable as error:
-            await self._say(ErrorFrame(code="unavailable", detail=f"{channel_id}: {error}"))
+            await self._refuse("unavailable", f"{channel_id}: {error}")
             return
         if end is None:
-            await self._say(ErrorFrame(code="not_found", detail=f"{channel_id}: there is no such channel"))
+            await self._refuse("not_found", f"{channel_id}: there is no such channel")
             return
-        self._end(channel_id)
-        start = end if asked.after_sequence is None else min(asked.after_sequence, end)
-        await self._say(Subscribed(channel_id=channel_id, sequence=start))
-        self._positions[channel_id] = start
-        self._watches[channel_id] = watch = Watch(channel_id, self._wake_up)
-        self._hub.watch(watch)
-        # The first look finds what came before the wake-ups did.
-        self._wake_up.set()
+        self._drop(channel_id)
+        after = frame.after_sequence
+        position = end.sequence if after is None else min(after, end.sequence)
+        await self._wire.send(Subscribed(channel_id=channel_id, sequence=position))
+        subscription = Subscription(channel_id, position, end.private, self._wire, self._session)
+        self._of_channel[channel_id] = subscription
+        self._feeds.attach(subscription)
+        SUBSCRIPTIONS.inc()
+        self._session.wake()
 
-    async def unsubscribe(self, asked: Unsubscribe) -> None:
-        """Follow a channel no more."""
-        if self._end(asked.channel_id):
-            await self._say(Unsubscribed(channel_id=asked.channel_id, reason="asked"))
-        else:
-            detail = f"{asked.channel_id}: not subscribed"
-            await self._say(ErrorFrame(code="not_found", detail=detail))
+    async def unsubscribe(self, frame: Unsubscribe) -> None:
+        """End a subscription, or say that there is none."""
+        if frame.channel_id not in self._of_channel:
+            await self._refuse("not_found", f"{frame.channel_id}: not subscribed")
+            return
+        self._drop(frame.channel_id)
+        await self._wire.send(Unsubscribed(channel_id=frame.channel_id, reason="asked"))
 
-    async def send_news(self) -> None:
-        """Send what channels hold that may have grown, a page of each in turn. Raises Unavailable."""
-        while stale := [watch for watch in self._watches.values() if watch.stale]:
-            for watch in stale:
-                await self._send_page(watch)
+    def waiting(self) -> bool:
+        """Say whether there is something that the feeds leave to `advance`."""
+        return any(each.state is not State.LIVE for each in self._of_channel.values())
+
+    async def advance(self) -> None:
+        """Send a page of each subscription that is behind. Raises Unavailable."""
+        for subscription in list(self._of_channel.values()):
+            if subscription.state is State.LOST:
+                await self._tell_lost(subscription)
+            elif subscription.state is State.BEHIND:
+                await self._send_page(subscription)
 
     def close(self) -> None:
-        """Follow nothing any more."""
-        for channel_id in list(self._watches):
-            self._end(channel_id)
+        """End all of them."""
+        for channel_id in list(self._of_channel):
+            self._drop(channel_id)
 
-    async def _send_page(self, watch: Watch) -> None:
-        channel_id = watch.name
-        watch.stale = False
-        try:
-            page = await self._stream.after(
-                channel_id, self._user_id, self._positions[channel_id], PAGE, watch.wake_ups
-            )
-        except BaseException:
-            watch.stale = True
-            raise
-        if not self._is_current(watch):
-            return
+    async def _send_page(self, subscription: Subscription) -> None:
+        channel_id, after = subscription.channel_id, subscription.position
+        user_id, limit = self._wire.user_id, self._limits.page
+        page = await events_after(self._feeds.database, channel_id, user_id, after, limit)
         if page is None:
-            self._end(channel_id)
-            await self._say(Unsubscribed(channel_id=channel_id, reason="no_right"))
+            await self._tell_lost(subscription)
             return
         for event in page.events:
-            if not self._is_current(watch):
+            # Whoever has ended it, or begun it anew, did so while the one before was sent.
+            if subscription.state is State.OVER:
                 return
-            self._positions[channel_id] = event.sequence
-            await self._send(event.frame, "event")
-        if page.more:
-            watch.stale = True
+            await self._wire.send_encoded(event_frame(event.seen_by(page.role)), "event")
+            subscription.position = event.sequence
+        self._hand_over(subscription, page)
 
-    def _is_current(self, watch: Watch) -> bool:
-        """Say whether the client still wants this very subscription: it may have begun another meanwhile."""
-        return self._watches.get(watch.name) is watch
+    def _hand_over(self, subscription: Subscription, page: Page) -> None:
+        if subscription.state is State.BEHIND and not page.more:
+            subscription.role = page.role
+            self._feeds.join(subscription)
 
-    def _end(self, channel_id: str) -> bool:
-        watch = self._watches.pop(channel_id, None)
-        if watch is None:
-            return False
-        del self._positions[channel_id]
-        self._hub.unwatch(watch)
-        return True
+    async def _tell_lost(self, subscription: Subscription) -> None:
+        if subscription.state is not State.OVER:
+            self._drop(subscription.channel_id)
+            await self._wire.send(Unsubscribed(channel_id=subscription.channel_id, reason="no_right"))
 
-    async def _say(self, frame: Frame) -> None:
-        await self._send(encode(frame), str(frame.__struct_config__.tag))
+    def _drop(self, channel_id: str) -> None:
+        subscription = self._of_channel.pop(channel_id, None)
+        if subscription is not None:
+            self._feeds.detach(subscription)
+            SUBSCRIPTIONS.dec()
+
+    async def _refuse(self, code: str, detail: str) -> None:
+        await self._wire.send(ErrorFrame(code=code, detail=detail))

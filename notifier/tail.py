@@ -1,24 +1,27 @@
-"""The tail of topics: wakes this node's sessions for what is told of their users, or of their channels.
+"""The tail of what sockets show: wakes sessions and the feeds of channels for what was written anywhere.
 
 Guarantees: it reads on from the end as it was before the node took its first socket, without a group,
 so that every node sees every record; whenever it may have missed some, it wakes everyone.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import msgspec
 import structlog
 
 from backbone.errors import Unavailable
-from backbone.eventlog import EventLog, Reader
+from backbone.eventlog import EventLog, Reader, Record
 from backbone.health import Health
 from backbone.waiting import stopped_within, until_stopped
-from schemas.topics import NOTIFICATIONS_SENT, STREAM_TOPICS, USERS_CHANGED, Topic
+from notifier.feeds import Feeds
+from notifier.hub import Hub
+from schemas.codec import decode_with
+from schemas.topics import NOTIFICATIONS_SENT, STREAM_TOPICS, USERS_CHANGED
 
-# What concerns a user's sockets: new entries of the inbox, and what was read of it.
-OF_USERS = (NOTIFICATIONS_SENT, USERS_CHANGED)
-# What those follow who have subscribed to channels.
-OF_CHANNELS = STREAM_TOPICS
+# What concerns a user's sockets: new entries of the inbox, what was read of it, and channels' events.
+TAILED = (NOTIFICATIONS_SENT, USERS_CHANGED, *STREAM_TOPICS)
+_STREAMS = frozenset(topic.name for topic in STREAM_TOPICS)
 _MAX_RECORDS = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
@@ -27,22 +30,22 @@ _STOP_GRACE_S = 1.0
 log = structlog.get_logger()
 
 
-class Tail:
-    """Reads what is told of anyone, and wakes whom it concerns."""
+class _Numbered(msgspec.Struct):
+    """What a hint needs of an event of a channel."""
 
-    def __init__(
-        self,
-        eventlog: EventLog,
-        topics: Sequence[Topic],
-        wake: Callable[[set[str]], None],
-        wake_all: Callable[[], None],
-        health: Health,
-    ) -> None:
-        """`wake` is told the keys of what comes, `wake_all` that some may have been missed."""
+    sequence: int
+
+
+_numbered: msgspec.json.Decoder[_Numbered] = msgspec.json.Decoder(_Numbered)
+
+
+class Tail:
+    """Reads what is sent to anyone, and tells the hub and the feeds."""
+
+    def __init__(self, eventlog: EventLog, hub: Hub, feeds: Feeds, health: Health) -> None:
         self._eventlog = eventlog
-        self._topics = topics
-        self._wake = wake
-        self._wake_all = wake_all
+        self._hub = hub
+        self._feeds = feeds
         self._health = health
         self._reader: Reader | None = None
 
@@ -53,8 +56,19 @@ class Tail:
         assert self._reader is not None, "it was just opened"
         records = await self._reader.read(_MAX_RECORDS, timeout_s)
         self._health.up("eventlog")
-        self._wake({record.key for record in records if record.key is not None})
+        self._tell(records)
         return len(records)
+
+    def _tell(self, records: Sequence[Record]) -> None:
+        users: set[str] = set()
+        for record in records:
+            if record.key is None:
+                continue
+            if record.topic not in _STREAMS:
+                users.add(record.key)
+            elif self._feeds.followed(record.key):
+                self._feeds.hint(record.key, _sequence(record))
+        self._hub.wake(users)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read on until `stop` is set; a log that is down is tried again."""
@@ -74,11 +88,20 @@ class Tail:
             await reader.close()
 
     async def _open(self) -> None:
-        reader = await self._eventlog.reader(self._topics)
+        reader = await self._eventlog.reader(TAILED)
         try:
             await reader.seek_to_end()
         except Unavailable:
             await reader.close()
             raise
         self._reader = reader
-        self._wake_all()
+        self._hub.wake_all()
+        self._feeds.hint_all()
+
+
+def _sequence(record: Record) -> int:
+    """Return the number of an event in its channel, 0 where the record holds none: no hint at all."""
+    try:
+        return decode_with(_numbered, record.value or b"").sequence
+    except msgspec.DecodeError:
+        return 0

@@ -18,6 +18,8 @@ CLOSE_NOT_AUTHENTICATED = 4401
 CLOSE_FORBIDDEN_ORIGIN = 4403
 CLOSE_TOO_SLOW = 4408
 CLOSE_RESTARTING = 1012
+# RFC 6455's registry: try again later.
+CLOSE_TOO_MANY = 1013
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -116,3 +118,8 @@ def decode_client_frame(data: bytes | str) -> ClientFrame:
 def decode_server_frame(data: bytes | str) -> ServerFrame:
     """Read a frame of the server. Raises msgspec.DecodeError when it is not one."""
     return decode_with(_server_decoder, data)
+
+
+def event_frame(event: str) -> bytes:
+    """Return the frame of an event whose JSON is at hand."""
+    return b'{"type":"event","event":%b}' % event.encode()

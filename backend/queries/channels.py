@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channels
+from backbone.joins import READABLE, in_order, readable_channel, reader, with_role
 from backend.domain.access import no_such_channel, require_channel
 from backend.domain.state import ChannelState
-from backend.queries.joins import READABLE, in_order, readable_channel, reader, with_role
 from backend.queries.pages import Page, first_of
 from backend.rows import CHANNEL_COLUMNS, channel_from_row
 from schemas.channels import ChannelView, Membership, Role

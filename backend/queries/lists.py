@@ -6,17 +6,16 @@ nothing exists for the reader.
 """
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, select, true
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.access import sees_deleted
-from backbone.database.bounded import Rows, fitting, read_page
+from backbone import streams
+from backbone.database.bounded import fitting, read_page
 from backbone.database.engine import Database
-from backbone.database.tables import channels, message_events, messages
-from backbone.redaction import redacted
-from backend.domain.access import require_may_see
+from backbone.database.tables import message_events, messages
+from backbone.joins import readable_channel, readable_message
+from backend.domain.access import no_such_channel, require_may_see
 from backend.queries.channels import require_readable
-from backend.queries.joins import readable_channel, readable_message, reader, with_role
 from backend.queries.messages import require_message_row
 from backend.queries.pages import Page
 from backend.rows import MESSAGE_COLUMNS, message_from_row
@@ -28,9 +27,6 @@ _event = message_events.c
 _TEXTS = (_message.content, _message.mentions, _message.attachments)
 _OLDEST = fitting(MESSAGE_COLUMNS, _TEXTS, _message.sequence)
 _NEWEST = fitting(MESSAGE_COLUMNS, _TEXTS, _message.sequence.desc())
-_EVENTS = fitting(
-    (_event.sequence, _event.body, _message.deleted_at, reader.c.role), (_event.body,), _event.sequence
-)
 
 
 async def newest_messages(
@@ -78,7 +74,9 @@ async def history_of(
     """Return the message's events as they are stored, oldest first. Raises Gone too, except to owners."""
     of_message = _event.message_id == readable_message(message_id, reader_id)
     async with database.reading() as connection:
-        rows, more = await _events(connection, reader_id, of_message & (_event.sequence > after), limit)
+        rows, more = await streams.read_events(
+            connection, reader_id, of_message & (_event.sequence > after), limit
+        )
         seen = rows or [await require_message_row(connection, message_id, reader_id)]
     for row in seen:
         require_may_see(row["deleted_at"] is not None, row["role"])
@@ -89,12 +87,10 @@ async def events_after(
     database: Database, channel_id: str, reader_id: str | None, after: int, limit: int
 ) -> Page[int, msgspec.Raw]:
     """Return the channel's events, oldest first, no gap; what was deleted is emptied, except for owners."""
-    of_channel = _event.channel_id == readable_channel(channel_id, reader_id)
-    async with database.reading() as connection:
-        rows, more = await _events(connection, reader_id, of_channel & (_event.sequence > after), limit)
-        if not rows:
-            await require_readable(connection, channel_id, reader_id)
-    return Page([(row["sequence"], _raw(_as_seen(row))) for row in rows], more)
+    page = await streams.events_after(database, channel_id, reader_id, after, limit)
+    if page is None:
+        raise no_such_channel()
+    return Page([(event.sequence, _raw(event.seen_by(page.role))) for event in page.events], page.more)
 
 
 async def _live_messages(
@@ -104,22 +100,6 @@ async def _live_messages(
     query = select(*columns).where(which, _message.deleted_at.is_(None)).order_by(order)
     rows, more = await read_page(connection, query, limit)
     return Page([(row["sequence"], message_from_row(row).message) for row in rows], more)
-
-
-async def _events(
-    connection: AsyncConnection, reader_id: str | None, which: ColumnElement[bool], limit: int
-) -> Rows:
-    """Return events with the time of their message's deletion, and the reader's role."""
-    source = message_events.join(channels, channels.c.channel_id == _event.channel_id)
-    source = with_role(source, reader_id).outerjoin(messages, _message.message_id == _event.message_id)
-    query = select(*_EVENTS).select_from(source).where(which).order_by(_event.sequence)
-    return await read_page(connection, query, limit)
-
-
-def _as_seen(row: RowMapping) -> str:
-    if row["deleted_at"] is None or sees_deleted(row["role"]):
-        return str(row["body"])
-    return redacted(row["body"])
 
 
 def _raw(body: str) -> msgspec.Raw:

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channels, message_events, messages
+from backbone.joins import READABLE, readable_message, reader, with_role
 from backend.domain.access import no_such_message, require_may_see
 from backend.domain.evolve import evolve_message
 from backend.domain.rejections import Gone, NotFound
 from backend.domain.state import MessageRecord
-from backend.queries.joins import READABLE, readable_message, reader, with_role
 from backend.rows import message_from_row
 from schemas.clock import format_ms
 from schemas.events import decode_message_event

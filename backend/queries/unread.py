@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channel_reads, channels, messages
-from backend.queries.joins import READABLE, in_order, reader, with_role
+from backbone.joins import READABLE, in_order, reader, with_role
 from backend.queries.pages import Page, first_of
 from schemas.channels import Unread
 from schemas.messages import MENTION_CHANNEL

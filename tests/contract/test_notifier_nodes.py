@@ -15,10 +15,11 @@ from backbone.http import bind
 from backbone.mailbox import Mailbox
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
+from notifier.feeds import Feeds
 from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.service import Notifier, serve
-from notifier.tail import OF_USERS, Tail
+from notifier.tail import Tail
 from schemas.events import MessagesEvent, encode
 from schemas.frames import NotificationFrame, Read, Retracted
 from schemas.topics import ALL_TOPICS, DEAD_LETTERS, MESSAGES_CREATED
@@ -196,7 +197,7 @@ async def test_a_node_learns_of_what_another_wrote(
     """Given a client on a node that did not write the row, the sent topic wakes it."""
     health = Health("eventlog", "database")
     async with node(database) as other, other.connected("bora", 0) as client:
-        tail = Tail(eventlog, OF_USERS, other.hub.wake, other.hub.wake_all, health)
+        tail = Tail(eventlog, other.hub, other.feeds, health)
         await tail.step(0)
         await client.hello()
         talk = Talk()
@@ -220,7 +221,7 @@ async def running(settings: Settings, database: Database, stop: asyncio.Event) -
             serve(eventlog, database, SystemClock(), settings, listener, health, stop)
         )
         try:
-            yield Node(database, Hub(), port)
+            yield Node(database, Hub(), Feeds(database), port)
         finally:
             stop.set()
             await serving

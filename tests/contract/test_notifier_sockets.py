@@ -17,7 +17,7 @@ from backbone.http import bind
 from backbone.mailbox import EntryFrame, Mailbox, Standing
 from notifier.handshake import Refused, check_origin
 from notifier.inbox import Inbox
-from notifier.session import Limits
+from notifier.wire import Limits
 from schemas.frames import SUBPROTOCOL, ErrorFrame, Hello, NotificationFrame, Read
 from tests.support.messaging import Talk
 from tests.support.sockets import Node, node

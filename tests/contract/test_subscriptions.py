@@ -13,9 +13,10 @@ from backbone.health import Health
 from backbone.http import bind
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
-from notifier import subscriptions
+from notifier.feeds import Feeds
 from notifier.hub import Hub
 from notifier.service import serve
+from notifier.wire import Limits
 from schemas.frames import (
     ErrorFrame,
     EventFrame,
@@ -81,7 +82,7 @@ async def test_every_event_comes_in_order(backend: Backend, server: Node) -> Non
         assert stream[4].payload.content == "", "what a deletion took does not come back"
         for text in ("둘", "셋"):
             await backend.post("개발", "ann", text)
-        server.hub.wake_channels(["개발"])
+        await server.hint("개발")
         assert [event.payload.content for event in await events(client, 2)] == ["둘", "셋"]
 
 
@@ -94,7 +95,7 @@ async def test_without_a_number_only_what_is_new_comes(backend: Backend, server:
         assert await subscribed(client, "공개") == 3
         assert await subscribed(client, "공개", 99) == 3
         await backend.post("공개", "ann", "셋")
-        server.hub.wake_channels(["공개"])
+        await server.hint("공개")
         assert await numbers(client, 1) == [4]
         assert await subscribed(client, "공개", 2) == 2
         assert await numbers(client, 2) == [3, 4], "once more begins anew"
@@ -138,12 +139,12 @@ async def test_it_ends_with_the_right(backend: Backend, server: Node) -> None:
         await client.hello()
         assert await subscribed(client, "비밀") == 2
         await backend.post("비밀", "ann", "하나")
-        server.hub.wake_channels(["비밀"])
+        await server.hint("비밀")
         assert await numbers(client, 1) == [3]
         out = await backend.client.delete("/channels/비밀/members/bora", headers=user("ann"))
         assert out.status_code == 204
         await backend.post("비밀", "ann", "우리끼리")
-        server.hub.wake_channels(["비밀"])
+        await server.hint("비밀")
         assert await client.frame() == Unsubscribed(channel_id="비밀", reason="no_right")
         await client.say(Subscribe(channel_id="비밀"))
         refused = await client.frame()
@@ -160,21 +161,20 @@ async def test_unsubscribing_ends_it(backend: Backend, server: Node) -> None:
         await client.say(Unsubscribe(channel_id="공개"))
         assert await client.frame() == Unsubscribed(channel_id="공개", reason="asked")
         await backend.post("공개", "ann", "둘")
-        server.hub.wake_channels(["공개"])
+        await server.hint("공개")
         await client.say(Unsubscribe(channel_id="공개"))
         refused = await client.frame()
         assert isinstance(refused, ErrorFrame)
         assert (refused.code, refused.detail) == ("not_found", "공개: not subscribed")
 
 
-async def test_a_socket_follows_only_so_many(
-    backend: Backend, server: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_socket_follows_only_so_many(backend: Backend) -> None:
     """One more is refused; one that is followed already may begin anew."""
-    monkeypatch.setattr(subscriptions, "SUBSCRIPTIONS_MAX", 2)
     for channel_id in ("a", "b", "c"):
         await backend.post(channel_id, "ann", "하나")
-    async with server.connected("bora") as client:
+    limits = Limits(subscriptions_max=2)
+    database = backend.ports.database
+    async with node(database, limits=limits) as server, server.connected("bora") as client:
         await client.hello()
         for channel_id in ("a", "b", "a"):
             await subscribed(client, channel_id)
@@ -198,7 +198,7 @@ async def whole_node(settings: Settings, backend: Backend) -> AsyncIterator[Node
             serve(eventlog, database, SystemClock(), settings, listener, health, stop)
         )
         try:
-            yield Node(database, Hub(), int(listener.getsockname()[1]))
+            yield Node(database, Hub(), Feeds(database), int(listener.getsockname()[1]))
         finally:
             stop.set()
             await serving

@@ -20,6 +20,18 @@ async def make_channel(
         assert added.status_code == 200, added.text
 
 
+async def add_member(backend: Backend, who: str, member: str, channel_id: str = "c") -> None:
+    """Let someone in."""
+    answer = await backend.client.put(f"/channels/{channel_id}/members/{member}", headers=user(who))
+    assert answer.status_code == 200, answer.text
+
+
+async def remove_member(backend: Backend, who: str, member: str, channel_id: str = "c") -> None:
+    """Put someone out."""
+    answer = await backend.client.delete(f"/channels/{channel_id}/members/{member}", headers=user(who))
+    assert answer.status_code == 204, answer.text
+
+
 async def ask(backend: Backend, path: str, who: str | None = None, **parameters: Any) -> Response:
     """Get a path, as someone or as nobody."""
     return await backend.client.get(path, params=parameters, headers={} if who is None else user(who))

@@ -1,23 +1,26 @@
 """Nodes that serve sockets, and clients that talk to them, for tests."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from backbone.channel_stream import ChannelStream
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.http import bind
 from backbone.mailbox import Mailbox
+from backbone.streams import ends_of
 from backbone.tokens import TokenVerifier
+from notifier.feeds import Feeds
 from notifier.hub import Hub
-from notifier.session import Limits
 from notifier.sockets import SocketServer
+from notifier.wire import Limits
 from schemas.events import encode
 from schemas.frames import (
     SUBPROTOCOL,
@@ -26,10 +29,17 @@ from schemas.frames import (
     NotificationFrame,
     Retracted,
     ServerFrame,
+    Subscribe,
+    Subscribed,
     decode_server_frame,
 )
+from tests.support.waiting import until
 
 PATIENCE_S = 20
+# Nobody looks at channels by itself: what a test hints at is all there is.
+ONLY_HINTS = Limits(look_every_s=3600)
+# A hint that was missed is made up for quickly.
+LOOKING_OFTEN = Limits(look_every_s=0.02)
 
 
 class Client:
@@ -65,6 +75,30 @@ class Client:
         """Send a frame; bytes go as a binary one."""
         await self.socket.send(encode(frame).decode() if isinstance(frame, Frame) else frame)
 
+    async def subscribe(self, channel_id: str, after: int | None = None) -> int:
+        """Subscribe to a channel; return after which event it begins."""
+        await self.say(Subscribe(channel_id=channel_id, after_sequence=after))
+        frame = await self.frame()
+        assert isinstance(frame, Subscribed), frame
+        assert frame.channel_id == channel_id
+        return frame.sequence
+
+    async def event(self) -> dict[str, Any]:
+        """Return the next frame's event, as it is written."""
+        async with asyncio.timeout(PATIENCE_S):
+            frame = json.loads(await self.socket.recv())
+        assert frame["type"] == "event", frame
+        event: dict[str, Any] = frame["event"]
+        return event
+
+    async def events(self, count: int) -> list[dict[str, Any]]:
+        """Return the events of the next frames; no other frame may come between."""
+        return [await self.event() for _ in range(count)]
+
+    async def sequences(self, count: int) -> list[int]:
+        """Return the numbers of the next events."""
+        return [event["sequence"] for event in await self.events(count)]
+
     async def close_code(self) -> int | None:
         """Wait for the server to close; return its code."""
         async with asyncio.timeout(PATIENCE_S):
@@ -78,10 +112,37 @@ class Client:
 class Node:
     """A node that serves sockets from one database."""
 
-    def __init__(self, database: Database, hub: Hub, port: int) -> None:
+    def __init__(
+        self, database: Database, hub: Hub, feeds: Feeds, port: int, server: SocketServer | None = None
+    ) -> None:
         self.database = database
+        self._server = server
         self.hub = hub
+        self.feeds = feeds
         self.port = port
+
+    async def live(self, channel_id: str, number: int) -> None:
+        """Wait until so many subscriptions have caught up with the channel."""
+
+        async def so_many() -> bool:
+            return self.feeds.live(channel_id) == number
+
+        await until(so_many, every_s=0.005)
+
+    async def hint(self, *channel_ids: str) -> None:
+        """Say that the channels may have news, as the tail does."""
+        for channel_id, end in (await ends_of(self.database, channel_ids)).items():
+            self.feeds.hint(channel_id, end)
+
+    async def close(self) -> None:
+        """Stop, as the process does on SIGTERM."""
+        assert self._server is not None, "a node that runs in the test"
+        await self._server.close()
+
+    def unsent_bytes(self) -> int:
+        """Return how much waits in this process for clients to take it in."""
+        assert self._server is not None, "a node that runs in the test"
+        return sum(each.transport.get_write_buffer_size() for each in self._server.connections)
 
     @asynccontextmanager
     async def connected(
@@ -117,17 +178,12 @@ async def node(
     verifier: TokenVerifier | None = None,
 ) -> AsyncIterator[Node]:
     """Serve sockets on a free port."""
-    hub = Hub()
-    server = SocketServer(
-        mailbox or Mailbox(database, SystemClock()),
-        ChannelStream(database),
-        hub,
-        limits=limits,
-        verifier=verifier,
-    )
+    hub, feeds = Hub(), Feeds(database)
+    mailbox = mailbox or Mailbox(database, SystemClock())
+    server = SocketServer(mailbox, hub, feeds, limits=limits, verifier=verifier)
     with bind("127.0.0.1", 0, "MAEARI_WEBSOCKET_PORT") as listener:
         await server.start(listener)
         try:
-            yield Node(database, hub, listener.getsockname()[1])
+            yield Node(database, hub, feeds, listener.getsockname()[1], server)
         finally:
             await server.close()
