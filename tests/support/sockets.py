@@ -165,6 +165,8 @@ class Node:
             subprotocols=[Subprotocol(each) for each in subprotocols] or None,
             additional_headers={**(headers or {}), **({} if origin is None else {"Origin": origin})},
             proxy=None,
+            # A client that is full does not hear the answer to its close, and waits for it.
+            max_queue=None,
         ) as socket:
             yield Client(socket)
 
