@@ -126,6 +126,11 @@ class Feed:
                 except Unavailable as error:
                     log.warning("feed_waits", channel_id=self._channel_id, reason=str(error))
                     await asyncio.sleep(_RETRY_S)
+        except Exception as error:
+            # A defect must not leave everyone waiting: the sessions go on from the record by themselves.
+            log.error("feed_failed", channel_id=self._channel_id, exc_info=error)
+            for subscription in tuple(self._live):
+                self._leave_behind(subscription)
         finally:
             self._task = None
 
@@ -172,9 +177,12 @@ class Feed:
             subscription.position = sequence
             return True
         FELL_BEHIND.inc()
+        self._leave_behind(subscription)
+        return False
+
+    def _leave_behind(self, subscription: Subscription) -> None:
         self.leave(subscription, State.BEHIND)
         subscription.session.wake()
-        return False
 
 
 class Feeds:

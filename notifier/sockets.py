@@ -11,6 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import Collection, Sequence
 from http import HTTPStatus
+from typing import NoReturn
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -19,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from backbone.background import keep_doing
 from backbone.clock import Clock, SystemClock
 from backbone.errors import Unavailable
 from backbone.mailbox import Mailbox
@@ -33,6 +35,8 @@ from schemas.frames import CLOSE_NOT_AUTHENTICATED, CLOSE_RESTARTING, CLOSE_TOO_
 
 # Few sockets are closed faster than `drain_s` has it.
 _BETWEEN_CLOSES_S = 0.005
+# What runs beside the sockets ends by a defect only, and is begun again.
+_AGAIN_AFTER_S = 1.0
 # What a client said when it connected is done with, and takes more room than all else of an idle socket.
 _DONE_WITH = Request(PATH, Headers())
 
@@ -63,7 +67,7 @@ class SocketServer:
         self._heartbeat = Heartbeat(self._limits.heartbeat_s)
         self._sockets_of: Counter[str] = Counter()
         self._expiring: set[asyncio.Task[None]] = set()
-        self._beside: list[asyncio.Task[None]] = []
+        self._beside: list[asyncio.Task[NoReturn]] = []
         self._server: Server | None = None
         self._closing = False
 
@@ -92,9 +96,12 @@ class SocketServer:
             server_header=None,
         )
         self._beside = [
-            asyncio.create_task(self._heartbeat.run(), name="heartbeat"),
-            asyncio.create_task(self._feeds.keep_looking(limits.look_every_s), name="feeds"),
+            asyncio.create_task(keep_doing("heartbeat", self._heartbeat.run, _AGAIN_AFTER_S)),
+            asyncio.create_task(keep_doing("feeds", self._look, _AGAIN_AFTER_S)),
         ]
+
+    async def _look(self) -> None:
+        await self._feeds.keep_looking(self._limits.look_every_s)
 
     async def close(self) -> None:
         """Stop listening and close every socket with 1012, in no order, spread over some seconds."""

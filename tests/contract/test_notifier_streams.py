@@ -15,6 +15,7 @@ from backbone.settings import Settings
 from backbone.streams import ends_of
 from backbone.wiring import open_database
 from notifier.tail import Tail
+from notifier.wire import Limits
 from schemas.topics import ALL_TOPICS
 from tests.support.api import add_member, delete, edit, make_channel, remove_member
 from tests.support.backend import Backend
@@ -163,6 +164,38 @@ async def test_a_client_that_is_slow_falls_behind_and_gets_all(backend: Backend,
         assert 0 < server.unsent_bytes() < 256 * 1024
         client.socket.transport.resume_reading()
         assert await client.sequences(60) == list(range(2, 62))
+
+
+async def test_a_subscriber_that_takes_nothing_in_is_closed(backend: Backend, database: Database) -> None:
+    """It is closed with 4408 in bounded time, and resumes; others are not kept waiting."""
+    limits = Limits(look_every_s=0.02, send_timeout_s=0.2, close_timeout_s=0.2)
+    before = closed_as_too_slow()
+    await make_channel(backend, "c", "owner")
+    async with node(database, limits=limits) as server, server.connected("chul") as other:
+        await other.hello()
+        await other.subscribe("c", 1)
+        async with server.connected("bora") as client:
+            await client.hello()
+            await client.subscribe("c", 1)
+            client.socket.transport.pause_reading()
+
+            async def closed() -> bool:
+                return closed_as_too_slow() > before and server.unsent_bytes() == 0
+
+            for _ in range(80):
+                await backend.post("c", "owner", "가" * 40_000)
+            assert await other.sequences(80) == list(range(2, 82))
+            await until(closed)
+            client.socket.transport.abort()
+        async with server.connected("bora") as client:
+            await client.hello()
+            assert await client.subscribe("c", 79) == 79
+            assert await client.sequences(2) == [80, 81]
+
+
+def closed_as_too_slow() -> float:
+    """Return how many sockets this process has closed with 4408."""
+    return REGISTRY.get_sample_value("maeari_notifier_sockets_closed_total", {"code": "4408"}) or 0
 
 
 def fell_behind() -> float:
