@@ -15,7 +15,6 @@ from typing import NoReturn
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -37,8 +36,6 @@ from schemas.frames import CLOSE_NOT_AUTHENTICATED, CLOSE_RESTARTING, CLOSE_TOO_
 _BETWEEN_CLOSES_S = 0.005
 # What runs beside the sockets ends by a defect only, and is begun again.
 _AGAIN_AFTER_S = 1.0
-# What a client said when it connected is done with, and takes more room than all else of an idle socket.
-_DONE_WITH = Request(PATH, Headers())
 
 log = structlog.get_logger()
 
@@ -145,8 +142,7 @@ class SocketServer:
         if self._sockets_of[caller.user_id] >= self._limits.sockets_of_user_max:
             await close(connection, CLOSE_TOO_MANY, "this user has too many sockets", self._limits)
             return
-        connection.request = _DONE_WITH
-        connection.response = None
+        _forget_handshake(connection)
         await self._run(connection, caller)
 
     async def _run(self, connection: ServerConnection, caller: Caller) -> None:
@@ -187,6 +183,13 @@ class SocketServer:
         closing = asyncio.create_task(close(connection, CLOSE_NOT_AUTHENTICATED, reason, self._limits))
         self._expiring.add(closing)
         closing.add_done_callback(self._expiring.discard)
+
+
+def _forget_handshake(connection: ServerConnection) -> None:
+    """Let go of headers that nobody reads any more: the connection keeps what they stand in for its life."""
+    for message in (connection.request, connection.response):
+        if message is not None:
+            message.headers.clear()
 
 
 def _only_our_path(connection: ServerConnection, request: Request) -> Response | None:
