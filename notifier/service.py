@@ -114,9 +114,7 @@ async def serve(
     verifier = open_verifier(settings, health)
     mailbox = Mailbox(database, clock)
     feeds = Feeds(database)
-    sockets = SocketServer(
-        mailbox, hub, feeds, settings.allowed_origins, verifier=verifier, clock=clock
-    )
+    sockets = SocketServer(mailbox, hub, feeds, settings.allowed_origins, verifier=verifier, clock=clock)
     ways_out = push_all(eventlog, chosen_senders(settings, clock), mailbox, health, stop, instance)
     try:
         async with asyncio.TaskGroup() as tasks:
