@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
+from backbone.database.missing import insert_missing
 from backbone.database.rows import RowsStatement, insert_rows
 from backbone.database.tables import channel_levels, inbox_counters, outbox, quiet_hours
 from backbone.outbox import outbox_row, shards_of
@@ -126,9 +126,8 @@ async def wishes_of(
 
 async def lock_user(connection: AsyncConnection, user_id: str) -> None:
     """Lock the row that all changes of what is the user's own lock, making it where it is missing."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     new = {"user_id": user_id, "epoch": 1, "last_seq": 0, "read_up_to": 0}
-    await connection.execute(dialect.insert(inbox_counters).on_conflict_do_nothing(), [new])
+    await insert_missing(connection, inbox_counters, [new])
     this = select(inbox_counters.c.user_id).where(inbox_counters.c.user_id == user_id)
     await connection.execute(this.with_for_update())
 

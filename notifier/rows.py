@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.database.missing import insert_missing
 from backbone.database.rows import RowsStatement
 from backbone.database.tables import inbox, inbox_counters, notified_messages
 from backbone.mailbox import NOTIFICATION
@@ -44,7 +44,7 @@ async def lock_messages(connection: AsyncConnection, message_ids: Sequence[str])
     """Lock what is known of the messages: their events may lie with several members of the group."""
     table = notified_messages
     new = [{"message_id": each, "version": 0, "mentions": "[]", "deleted": False} for each in message_ids]
-    await _insert_missing(connection, table, new)
+    await insert_missing(connection, table, new)
     rows = await _lock(connection, table, message_ids)
     return {row.message_id: Known(_history_decoder.decode(row.mentions), row.deleted) for row in rows}
 
@@ -103,15 +103,9 @@ async def lock_counters(connection: AsyncConnection, users: Iterable[str]) -> di
     if not in_order:
         return {}
     new = [{"user_id": each, "epoch": 1, "last_seq": 0, "read_up_to": 0} for each in in_order]
-    await _insert_missing(connection, inbox_counters, new)
+    await insert_missing(connection, inbox_counters, new)
     rows = await _lock(connection, inbox_counters, in_order)
     return {row.user_id: Counter(row.last_seq, row.read_up_to) for row in rows}
-
-
-async def _insert_missing(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows whose keys are not there; `rows` are sorted by key."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    await connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
 async def _lock(connection: AsyncConnection, table: Table, keys: Sequence[str]) -> list[Any]:

@@ -115,7 +115,7 @@ async def serve(
     mailbox = Mailbox(database, clock)
     feeds = Feeds(database)
     sockets = SocketServer(mailbox, hub, feeds, settings.allowed_origins, verifier=verifier, clock=clock)
-    ways_out = push_all(eventlog, chosen_senders(settings, clock), mailbox, health, stop, instance)
+    ways_out = push_all(eventlog, database, clock, chosen_senders(settings, clock), health, stop, instance)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(notifier.run(stop), name="consumer")

@@ -252,6 +252,14 @@ quiet_hours = Table(
     comment="When a user is not to be disturbed.",
 )
 
+ways_out = Table(
+    "ways_out",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("used_since_ms", BigInteger, nullable=False),
+    comment="Since when each way out besides sockets is used: it pushes what was told from then on.",
+)
+
 # Lists are in the order of code points: SQLite's own, which primary keys serve. On PostgreSQL migrations make
 # indexes for it, which cannot be said here: tables know no collation of an index.
 INDEXES_BY_CODE_POINT = ("channels_public", "channel_members_in_order")

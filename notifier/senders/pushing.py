@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from backbone.clock import Clock
+from backbone.database.engine import Database
 from backbone.errors import Poison, Unavailable
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.applying import Refusal, Taken
@@ -21,6 +23,7 @@ from backbone.health import Health
 from backbone.mailbox import Mailbox
 from notifier.metrics import PUSHES
 from notifier.senders import NotTaken, Push, PushedEvent, Sender, push_of
+from notifier.senders.first_use import known_first_use
 from notifier.senders.trouble import Sent, Troubles
 from schemas.events import NotificationRetracted, NotificationSent, decode
 from schemas.messages import ID_MAX_CHARACTERS
@@ -63,9 +66,12 @@ class Pusher:
         sender: Sender,
         mailbox: Mailbox,
         health: Health,
+        since_ms: int,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`since_ms` is when the way out was first used: what was told before is passed over."""
         self._sender = sender
+        self._since_ms = since_ms
         self._mailbox = mailbox
         self._health = health
         self._now_s = now_s
@@ -98,7 +104,9 @@ class Pusher:
         pushes = [
             (record, push)
             for record, event in batch
-            if (push := push_of(event)) is not None and push.push_id not in self._sent
+            if event.timestamp >= self._since_ms
+            and (push := push_of(event)) is not None
+            and push.push_id not in self._sent
         ]
         texts = [(push.user_id, push.seq) for _, push in pushes if push.body.type == "notification.sent"]
         withdrawn = await self._mailbox.withdrawn(texts)
@@ -168,11 +176,13 @@ class Pushing:
         sender: Sender,
         mailbox: Mailbox,
         health: Health,
+        since_ms: int,
         instance: str | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """See Pusher."""
         self._sender = sender
-        pusher = Pusher(sender, mailbox, health, now_s)
+        pusher = Pusher(sender, mailbox, health, since_ms, now_s)
         group = GROUP_OF_SENDER[sender.name]
         self._loop = ConsumingLoop(
             eventlog,
@@ -204,14 +214,21 @@ class Pushing:
 
 async def push_all(
     eventlog: EventLog,
+    database: Database,
+    clock: Clock,
     senders: Sequence[Sender],
-    mailbox: Mailbox,
     health: Health,
     stop: asyncio.Event,
     instance: str | None = None,
 ) -> None:
     """Push through each of the senders until `stop` is set."""
+
+    async def push(sender: Sender) -> None:
+        since_ms = await known_first_use(database, clock, sender.name, stop)
+        if since_ms is not None:
+            mailbox = Mailbox(database, clock)
+            await Pushing(eventlog, sender, mailbox, health, since_ms, instance).run(stop)
+
     async with asyncio.TaskGroup() as tasks:
         for sender in senders:
-            pushing = Pushing(eventlog, sender, mailbox, health, instance)
-            tasks.create_task(pushing.run(stop), name=f"push to {sender.name}")
+            tasks.create_task(push(sender), name=f"push to {sender.name}")

@@ -13,6 +13,7 @@ from backbone.mailbox import Mailbox
 from backbone.settings import Settings
 from notifier.inbox import Inbox
 from notifier.senders import Sender
+from notifier.senders.first_use import used_since_ms
 from notifier.senders.pushing import Pushing
 from notifier.senders.replaying import pushes_of
 from notifier.senders.webhook import WebhookSender
@@ -67,9 +68,11 @@ class Way:
     def sender(self, within_s: float = 1.0) -> Sender:
         return WebhookSender(self.receiver.url, [KEY], self.clock, within_s=within_s)
 
-    def member(self) -> Pushing:
-        """Return a new member of the group."""
-        member = Pushing(self.stores.eventlog, self.sender(), self.mailbox, Health(), now_s=self.moments)
+    def member(self, since_ms: int = 0) -> Pushing:
+        """Return a new member of the group; the way out is used since `since_ms`."""
+        member = Pushing(
+            self.stores.eventlog, self.sender(), self.mailbox, Health(), since_ms, now_s=self.moments
+        )
         self._members.append(member)
         return member
 
@@ -153,6 +156,20 @@ async def test_a_retraction_follows_what_was_pushed(way: Way) -> None:
     assert (sent.seq, sent.text, retracted.seq, retracted.text) == (1, "사라질 말", 2, None)
     assert retracted.push_id == f"{sent.push_id}_retracted"
     assert retracted.json["data"]["notification_id"] == sent.json["data"]["notification_id"]
+
+
+async def test_what_was_told_before_its_first_use_is_not_pushed(way: Way) -> None:
+    """Given inboxes that are full already, a way out begins with what is told from its first use on."""
+    talk = Talk()
+    await way.tell([talk.post("옛날 말", ["bora"])])
+    await asyncio.sleep(0.002)
+    since_ms = await used_since_ms(way.stores.database, way.clock, "webhook")
+    await way.tell([talk.post("새 말", ["bora"])])
+    assert await used_since_ms(way.stores.database, way.clock, "webhook") == since_ms, (
+        "a restart changes it not"
+    )
+    await way.push_until(way.member(since_ms), "bora", 1)
+    assert [(each.seq, each.text) for each in way.receiver.requests] == [(2, "새 말")]
 
 
 async def test_no_text_goes_to_whoever_lost_the_right(way: Way) -> None:

@@ -1,0 +1,36 @@
+"""When a way out was used for the first time: what was told before that is pushed only when it is asked for.
+
+Guarantees: the moment is stored before the first push and never changes, so that whatever is told from then
+on is pushed, by whichever process, also where all are down for a while.
+"""
+
+import asyncio
+
+from sqlalchemy import select
+
+from backbone.clock import Clock
+from backbone.database.engine import Database
+from backbone.database.missing import insert_missing
+from backbone.database.tables import ways_out
+from backbone.errors import Unavailable
+from backbone.waiting import stopped_within
+
+_RETRY_S = 1.0
+
+
+async def used_since_ms(database: Database, clock: Clock, name: str) -> int:
+    """Return since when the sender of this name is used: since now, if it never was. Raises Unavailable."""
+    query = select(ways_out.c.used_since_ms).where(ways_out.c.name == name)
+    async with database.writing() as connection:
+        await insert_missing(connection, ways_out, [{"name": name, "used_since_ms": clock.now_ms()}])
+        return int((await connection.execute(query)).scalar_one())
+
+
+async def known_first_use(database: Database, clock: Clock, name: str, stop: asyncio.Event) -> int | None:
+    """Return what `used_since_ms` does as soon as the database answers; None where `stop` is set before."""
+    while not stop.is_set():
+        try:
+            return await used_since_ms(database, clock, name)
+        except Unavailable:
+            await stopped_within(stop, _RETRY_S)
+    return None
