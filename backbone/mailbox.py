@@ -6,22 +6,30 @@ as one that was retracted. Where the database knows nothing of the channel or th
 that was filled from the log alone, the notification is shown as it was written.
 """
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     ColumnElement,
+    FromClause,
     RowMapping,
     Select,
+    Text,
+    bindparam,
     case,
+    column,
     false,
     func,
     null,
     select,
     true,
     tuple_,
+    type_coerce,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -80,6 +88,20 @@ class Place:
     before: int | None = None
 
 
+class Asked(NamedTuple):
+    """Whose inbox is asked for, and behind which number."""
+
+    user_id: str
+    seq: int
+
+
+class News(NamedTuple):
+    """Where an inbox stands, and what follows the number that was asked for, or the first of that."""
+
+    standing: Standing
+    entries: list[EntryFrame]
+
+
 class Mailbox:
     """Reads inboxes, and marks them as read. Every method raises Unavailable."""
 
@@ -93,12 +115,27 @@ class Mailbox:
         async with self._database.reading() as connection:
             return await _standing(connection, user_id)
 
-    async def after(self, user_id: str, seq: int, limit: int) -> tuple[Standing, list[EntryFrame]]:
-        """Return where the inbox stands, and at most `limit` entries after `seq`, in order, no gap."""
-        query = _entries(user_id, _ENTRY).where(inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
+    async def after(self, asked: Collection[Asked], limit: int) -> Mapping[Asked, News]:
+        """Return where each inbox stands, and at most `limit` entries after the number, in order, no gap."""
+        users, seqs = [each.user_id for each in asked], [each.seq for each in asked]
         async with self._database.reading() as connection:
-            standing = await _standing(connection, user_id)
-            return standing, [_frame(row) for row in (await connection.execute(query)).mappings()]
+            counters = inbox_counters.c
+            where = select(counters.user_id, counters.epoch, counters.last_seq, counters.read_up_to)
+            standings = {
+                row.user_id: Standing(row.epoch, row.last_seq, row.read_up_to)
+                for row in await connection.execute(where.where(counters.user_id.in_(set(users))))
+            }
+            found = {each: News(standings.get(each.user_id, Standing()), []) for each in asked}
+            if connection.dialect.name == "postgresql":
+                rows = await connection.execute(
+                    _AFTER_POSTGRES, {"users": users, "seqs": seqs, "most": limit}
+                )
+            else:
+                given = json.dumps([list(each) for each in asked])
+                rows = await connection.execute(_AFTER_SQLITE, {"asked": given, "most": limit})
+            for row in rows.mappings():
+                found[Asked(row["asked_user"], row["asked_seq"])].entries.append(_frame(row))
+        return found
 
     async def page(
         self, user_id: str, place: Place, limit: int, *, unread: bool = False
@@ -164,19 +201,44 @@ class Mailbox:
             return read_up_to
 
 
+def _after(user_id: ColumnElement[str], seq: ColumnElement[int], given: FromClause) -> Select[Any]:
+    """Return the query of entries behind many numbers: a number and those that follow it have no gap."""
+    columns: tuple[ColumnElement[Any], ...] = (user_id.label("asked_user"), seq.label("asked_seq"), *_ENTRY)
+    behind = (inbox.c.seq > seq) & (inbox.c.seq <= seq + bindparam("most", type_=BigInteger))
+    source = given.join(inbox, (inbox.c.user_id == user_id) & behind)
+    return select(*columns).select_from(_with_rights(source)).order_by(inbox.c.user_id, inbox.c.seq)
+
+
+def _after_on_postgres() -> Select[Any]:
+    lists = bindparam("users", type_=ARRAY(Text)), bindparam("seqs", type_=ARRAY(BigInteger))
+    given = func.unnest(*lists).table_valued(column("user_id", Text), column("seq", BigInteger))
+    asked = given.render_derived(name="asked")
+    return _after(asked.c.user_id, asked.c.seq, asked)
+
+
+def _after_on_sqlite() -> Select[Any]:
+    asked = func.json_each(bindparam("asked", type_=Text)).table_valued("value", name="asked")
+    user_id, seq = (func.json_extract(asked.c.value, f"$[{place}]") for place in range(2))
+    return _after(type_coerce(user_id, Text), type_coerce(seq, BigInteger), asked)
+
+
 def _entries(user_id: str, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Return the query of a user's entries, as the user may see them now."""
     return _every_entry(columns).where(inbox.c.user_id == user_id)
 
 
 def _every_entry(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    return select(*columns).select_from(_with_rights(inbox))
+
+
+def _with_rights(entries: FromClause) -> FromClause:
+    """Join entries with what says whether their users may still see them."""
     member = (_member.c.channel_id == inbox.c.channel_id) & (_member.c.user_id == inbox.c.user_id)
-    source = (
-        inbox.outerjoin(channels, channels.c.channel_id == inbox.c.channel_id)
+    return (
+        entries.outerjoin(channels, channels.c.channel_id == inbox.c.channel_id)
         .outerjoin(_member, member)
         .outerjoin(messages, messages.c.message_id == inbox.c.message_id)
     )
-    return select(*columns).select_from(source)
 
 
 async def _standing(connection: AsyncConnection, user_id: str, *, lock: bool = False) -> Standing:
@@ -206,3 +268,6 @@ def _fields(row: RowMapping) -> dict[str, Any]:
         "muted": row["muted"],
         "retracted": True if row["retracted"] else UNSET,
     }
+
+
+_AFTER_POSTGRES, _AFTER_SQLITE = _after_on_postgres(), _after_on_sqlite()

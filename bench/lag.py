@@ -5,19 +5,17 @@ the end, through the search route, or the measurement fails.
 """
 
 import asyncio
-import itertools
-import json
 import re
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 from backbone.settings import Settings
 from bench.failure import MeasurementFailed
 from bench.index_figures import SearchableLag, lag_of
+from bench.open_loop import Connection, post_at_moments
 from bench.server import HOST, RunningService, running_backend, running_indexer
 from bench.workload import post_request
 
@@ -30,41 +28,7 @@ _WARM_UP_POSTS = 20
 LOOK_EVERY_S = 0.02
 _PAGE = 100
 _FOUND_WITHIN_S = 30.0
-_ANSWERED_WITHIN_S = 10.0
 _NEXT = re.compile(r'<([^>]+)>; *rel="next"')
-
-
-class Connection:
-    """One connection to the backend, one request after the other."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def to(cls, port: int, stack: AsyncExitStack) -> Self:
-        """Connect; the connection ends with the stack."""
-        reader, writer = await asyncio.open_connection(HOST, port)
-        stack.callback(writer.close)
-        return cls(reader, writer)
-
-    async def ask(self, request: bytes, expected: int) -> tuple[dict[str, str], Any]:
-        """Send a request; return headers, by names in lower case, and the decoded body.
-
-        Raises MeasurementFailed for another status than the one expected, or none in time.
-        """
-        try:
-            async with asyncio.timeout(_ANSWERED_WITHIN_S):
-                self._writer.write(request)
-                head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                status, *lines = head.strip().split("\r\n")
-                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-                body = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        except (OSError, EOFError, TimeoutError) as error:
-            raise MeasurementFailed("the backend gave no answer") from error
-        if not status.startswith(f"HTTP/1.1 {expected} "):
-            raise MeasurementFailed(f"the backend answered {status!r}: {body[:200].decode(errors='replace')}")
-        return headers, json.loads(body)
 
 
 @dataclass
@@ -103,11 +67,14 @@ async def _post_and_find(
         searcher = await Connection.to(backend.port, stack)
         watching = asyncio.create_task(_watch(searcher, sightings))
         stack.callback(watching.cancel)
-        begun = time.perf_counter()
-        moments = (begun + number / posts_per_second for number in range(posts))
-        numbers = itertools.count()
-        posting = [_post(connection, moments, numbers, backend.port, sightings) for connection in connections]
-        await asyncio.gather(*posting)
+
+        def request(number: int) -> bytes:
+            return post_request(f"{HOST}:{backend.port}", CHANNEL, f"author-{number % _AUTHORS}", number)
+
+        def posted(moment: float, message: Any) -> None:
+            sightings.posted[message["message_id"]] = moment
+
+        await post_at_moments(connections, posts_per_second, posts, request, posted)
         deadline_s = time.monotonic() + _FOUND_WITHIN_S
         while sightings.missing and not watching.done():
             indexer.require_running()
@@ -119,23 +86,6 @@ async def _post_and_find(
         if watching.done():
             watching.result()
     return sightings
-
-
-async def _post(
-    connection: Connection,
-    moments: Iterator[float],
-    numbers: Iterator[int],
-    port: int,
-    sightings: _Sightings,
-) -> None:
-    """Post at the next moment that no other connection has taken, until there are no more."""
-    for moment in moments:
-        await asyncio.sleep(moment - time.perf_counter())
-        number = next(numbers)
-        request = post_request(f"{HOST}:{port}", CHANNEL, f"author-{number % _AUTHORS}", number)
-        _, message = await connection.ask(request, 201)
-        # From the moment at which it was to be sent: what waits for a connection counts.
-        sightings.posted[message["message_id"]] = moment
 
 
 async def _watch(connection: Connection, sightings: _Sightings) -> None:

@@ -1,4 +1,4 @@
-"""Backend and indexer as processes, as users start them: ready in the block, stopped after it."""
+"""Backend, indexer and notifier as processes, as users start them: ready in the block, stopped after it."""
 
 import asyncio
 import os
@@ -57,6 +57,14 @@ class RunningService:
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
+    def resident_kib(self) -> int | None:
+        """Return how much memory it has in use; None where the system does not say."""
+        try:
+            statm = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
 
 @asynccontextmanager
 async def running_backend(
@@ -76,6 +84,15 @@ async def running_indexer(settings: Settings) -> AsyncIterator[RunningService]:
     # Without a name of its own it leaves its group at once when it ends.
     async with _running("indexer", "METRICS_PORT", settings, None, {"INSTANCE": "none"}) as service:
         yield service
+
+
+@asynccontextmanager
+async def running_notifier(settings: Settings) -> AsyncIterator[tuple[RunningService, int]]:
+    """Run a notifier on the stores of `settings`; yield it, and the port of its sockets."""
+    port = _free_port()
+    variables = {"INSTANCE": "none", "WEBSOCKET_PORT": port}
+    async with _running("notifier", "METRICS_PORT", settings, None, variables) as service:
+        yield service, port
 
 
 @asynccontextmanager

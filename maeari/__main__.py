@@ -241,6 +241,30 @@ def bench_index(
     run_work(settings, lambda: run(settings, plan, as_json))
 
 
+@bench.command("notify")
+@click.option("--sockets", type=click.IntRange(1, 3_000), default=2_000, show_default=True, help="The crowd.")
+@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True, help="Of each fan-out.")
+@click.option(
+    "--rates",
+    default="50,500",
+    show_default=True,
+    callback=lambda _context, _option, value: _numbers(value),
+    help="Mentions a second.",
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of each rate.")
+@click.option("--node", is_flag=True, help="Compare with a bare `ws` server: needs Node.js and npm.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def bench_notify(
+    sockets: int, rounds: int, rates: tuple[int, ...], seconds: float, node: bool, as_json: bool
+) -> None:
+    """Measure from POST to the frame at a socket, fan-outs to a crowd, and what an idle socket costs."""
+    from bench.notify import Plan, run  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    plan = Plan(sockets, rounds, rates, seconds, node)
+    run_work(settings, lambda: run(settings, plan, as_json))
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     numbers = tuple(int(number) for number in text.split(",") if number.strip().isdecimal())
     if len(numbers) != text.count(",") + 1 or not all(1 <= number <= 10_000 for number in numbers):

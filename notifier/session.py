@@ -16,6 +16,7 @@ from backbone.mailbox import Mailbox, Standing
 from notifier.feeds import Feeds, Waker
 from notifier.handshake import Caller
 from notifier.hub import Hub
+from notifier.looks import Looks
 from notifier.metrics import ACKS, SOCKETS_OPEN
 from notifier.subscriptions import Subscriptions
 from notifier.wire import Limits, Wire
@@ -45,6 +46,7 @@ class Session(Waker):
         "_after",
         "_hub",
         "_limits",
+        "_looks",
         "_mailbox",
         "_news_due",
         "_over",
@@ -56,11 +58,19 @@ class Session(Waker):
     )
 
     def __init__(
-        self, wire: Wire, caller: Caller, mailbox: Mailbox, hub: Hub, feeds: Feeds, limits: Limits
+        self,
+        wire: Wire,
+        caller: Caller,
+        mailbox: Mailbox,
+        looks: Looks,
+        hub: Hub,
+        feeds: Feeds,
+        limits: Limits,
     ) -> None:
         self._wire = wire
         self._after = caller.after
         self._mailbox = mailbox
+        self._looks = looks
         self._hub = hub
         self._limits = limits
         self._subscriptions = Subscriptions(wire, feeds, limits, self)
@@ -143,16 +153,15 @@ class Session(Waker):
             raise
 
     async def _send_news(self) -> None:
-        user_id, page = self._wire.user_id, self._limits.page
         while True:
-            standing, entries = await self._mailbox.after(user_id, self._sent_seq, page)
+            standing, entries = await self._looks.after(self._wire.user_id, self._sent_seq)
             for entry in entries:
                 await self._wire.send(entry)
                 self._sent_seq = entry.seq
             if standing.read_up_to > self._told_read:
                 self._told_read = standing.read_up_to
                 await self._wire.send(Read(up_to=standing.read_up_to))
-            if len(entries) < page:
+            if self._sent_seq >= standing.latest_seq or not entries:
                 return
 
     async def _receive(self) -> None:

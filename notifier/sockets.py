@@ -28,6 +28,7 @@ from notifier.feeds import Feeds
 from notifier.handshake import PATH, Caller, Refused, check_origin, read_caller
 from notifier.heartbeat import Heartbeat
 from notifier.hub import Hub
+from notifier.looks import Looks
 from notifier.session import Session
 from notifier.wire import Connection, Limits, Wire, close
 from schemas.frames import CLOSE_NOT_AUTHENTICATED, CLOSE_RESTARTING, CLOSE_TOO_MANY, SUBPROTOCOL
@@ -59,6 +60,7 @@ class SocketServer:
         self._feeds = feeds
         self._allowed_origins = allowed_origins
         self._limits = limits or Limits()
+        self._looks = Looks(mailbox, self._limits.page)
         self._verifier = verifier
         self._clock = clock or SystemClock()
         self._heartbeat = Heartbeat(self._limits.heartbeat_s)
@@ -152,7 +154,8 @@ class SocketServer:
         expiring = self._close_at_expiry(connection, caller)
         wire = Wire(connection, caller.user_id, self._limits)
         try:
-            await Session(wire, caller, self._mailbox, self._hub, self._feeds, self._limits).run()
+            session = Session(wire, caller, self._mailbox, self._looks, self._hub, self._feeds, self._limits)
+            await session.run()
         except (ConnectionClosed, TimeoutError):
             # The client went, or was too slow and was closed: both are its own affair.
             return

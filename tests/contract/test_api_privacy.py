@@ -9,7 +9,7 @@ import pytest
 from httpx import Response
 
 from backbone.clock import SystemClock
-from backbone.mailbox import Mailbox
+from backbone.mailbox import Asked, Mailbox
 from backbone.settings import Settings, TokenSecurity
 from backend.api.routes import ROUTES
 from schemas.frames import NotificationFrame
@@ -185,7 +185,9 @@ async def inbox_of(backend: Backend, who: str, **parameters: str) -> list[tuple[
     shown = [(each["seq"], each["body"], each.get("retracted", False)) for each in listed]
     assert all((each["title"] is None) == (each["body"] is None) for each in listed)
     if not parameters:
-        _, frames = await Mailbox(backend.ports.database, SystemClock()).after(who, 0, 100)
+        asked = Asked(who, 0)
+        news = await Mailbox(backend.ports.database, SystemClock()).after([asked], 100)
+        frames = news[asked].entries
         sent = [frame for frame in frames if isinstance(frame, NotificationFrame)]
         assert shown == [
             (each.seq, each.notification.body, each.notification.retracted is True) for each in sent

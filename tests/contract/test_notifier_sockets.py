@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from backbone.database.engine import Database
 from backbone.database.migrations import migrate
 from backbone.errors import SetupError, Unavailable
 from backbone.http import bind
-from backbone.mailbox import EntryFrame, Mailbox, Standing
+from backbone.mailbox import Asked, Mailbox, News, Standing
 from notifier.handshake import Refused, check_origin
 from notifier.inbox import Inbox
 from notifier.wire import Limits
@@ -222,9 +222,9 @@ class FailingMailbox(Mailbox):
         self._check()
         return await super().standing(user_id)
 
-    async def after(self, user_id: str, seq: int, limit: int) -> tuple[Standing, list[EntryFrame]]:
+    async def after(self, asked: Collection[Asked], limit: int) -> Mapping[Asked, News]:
         self._check()
-        return await super().after(user_id, seq, limit)
+        return await super().after(asked, limit)
 
     async def mark_read(self, user_id: str, up_to: int) -> int:
         self._check()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.errors import LeaderNotAvailableError
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
@@ -109,7 +109,9 @@ async def _appended(client: AIOKafkaClient, places: Sequence[KafkaPartition]) ->
     found: dict[KafkaPartition, int] = {}
     for leader, led in by_leader.items():
         request = OffsetRequest(_NO_REPLICA, _READ_UNCOMMITTED, _asked(led, _LATEST))
-        found |= _told(await client.send(leader, request))
+        # On a connection of its own: a broker answers one after the other, and would wait with this one
+        # until the fetch that lies before it has something to bring.
+        found |= _told(await client.send(leader, request, group=ConnectionGroup.COORDINATION))
     return found
 
 
