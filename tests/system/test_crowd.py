@@ -13,6 +13,8 @@ CROWD = 2000
 IDLE_KIB_MAX = 15.0
 # Twice what is promised of a machine that does nothing else.
 ANNOUNCED_WITHIN_MS = 2000
+# What a machine that does nothing else takes ten times over; questions that wait for one another take more.
+TOLD_WITHIN_MS = 300
 
 
 async def test_two_thousand_sockets(stack: Settings, tmp_path: Path) -> None:
@@ -26,3 +28,4 @@ async def test_two_thousand_sockets(stack: Settings, tmp_path: Path) -> None:
     assert 1 < figures["idle_socket_kib"] <= IDLE_KIB_MAX
     assert event["sockets"] == announcement["sockets"] == CROWD
     assert min(announcement["last_ms"]) < ANNOUNCED_WITHIN_MS
+    assert figures["latencies"][0]["p50_ms"] < TOLD_WITHIN_MS
