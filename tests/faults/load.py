@@ -18,6 +18,8 @@ from tests.faults.ledger import Entry, Ledger, State
 from tests.support.waiting import until
 
 AUTHORS = ("minji", "지훈", "서연", "alex", "김 한글", "bora", "하은", "sam")
+# Users who write nothing, and are mentioned.
+LISTENERS = tuple(f"듣는이-{number}" for number in range(32))
 CHANNELS = ("general", "배포", "잡담", "ops", "설계 검토", "random")
 EVERYONE = "@channel"
 EVERY_S = 0.25
@@ -107,6 +109,7 @@ class Author:
 
     def _some_mentions(self) -> tuple[str, ...]:
         mentions = self._chance.sample(AUTHORS, self._chance.choice((0, 0, 1, 1, 2)))
+        mentions += self._chance.sample(LISTENERS, self._chance.choice((0, 1, 2, 4)))
         if mentions and self._chance.random() < 0.1:
             mentions[0] = EVERYONE
         return tuple(mentions)

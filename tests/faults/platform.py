@@ -46,6 +46,11 @@ class Member:
         return self._probe
 
     @property
+    def sockets_url(self) -> str:
+        """Where a notifier serves sockets."""
+        return f"ws://127.0.0.1:{self._surroundings.ports.sockets}/ws"
+
+    @property
     def log(self) -> Path:
         return self._surroundings.folder / f"{self._command}.log"
 

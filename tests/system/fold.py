@@ -58,6 +58,10 @@ class Fold:
         """Return the members of a channel that was made by its first post: its maker."""
         return {self.channels[channel_id][0]["payload"]["created_by"]}
 
+    def private(self, channel_id: str) -> bool:
+        """Say whether a channel was made a private one."""
+        return bool(self.channels[channel_id][0]["payload"]["private"])
+
 
 async def fold_of_log(eventlog: EventLog) -> Fold:
     """Read the four topics of the channels' streams, merge them by sequence and fold them."""
@@ -154,10 +158,15 @@ async def fold_of_states(eventlog: EventLog) -> dict[str, Json]:
 
 def expected_states(fold: Fold) -> dict[str, Json]:
     """Return what the state topic must come to."""
-    usual = {"private": False, "deleted": False}
     return {
-        **{id_: {**message, **usual} for id_, message in fold.live.items()},
-        **{id_: {**gone, **usual, "deleted": True} for id_, gone in fold.deleted.items()},
+        **{
+            id_: {**message, "private": fold.private(message["channel_id"]), "deleted": False}
+            for id_, message in fold.live.items()
+        },
+        **{
+            id_: {**gone, "private": fold.private(gone["channel_id"]), "deleted": True}
+            for id_, gone in fold.deleted.items()
+        },
     }
 
 
@@ -174,7 +183,7 @@ def expected_documents(fold: Fold) -> dict[str, Json]:
             "mentions": message["mentions"],
             "has_attachment": bool(message["attachments"]),
             "parent_id": message["parent_id"],
-            "private": False,
+            "private": fold.private(message["channel_id"]),
             "sequence": message["sequence"],
             "version": message["version"],
             "deleted": False,
