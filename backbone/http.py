@@ -13,7 +13,7 @@ from backbone.errors import SetupError
 from backbone.http_connection import LimitedConnection
 
 _GRACE_S = 3
-_BACKLOG = 1024
+BACKLOG = 4096
 # Longer than clients' own patience (Node: 5 s), so that they close first, with no request on its way.
 _KEEP_ALIVE_S = 15
 
@@ -36,7 +36,7 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
@@ -55,7 +55,7 @@ async def serve_http(app: Any, listener: socket.socket, stop: asyncio.Event) -> 
         http=LimitedConnection,
         # Sockets have a server of their own.
         ws="none",
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
         log_config=None,
         access_log=False,

@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 from backbone.background import keep_doing
 from backbone.clock import Clock, SystemClock
 from backbone.errors import Unavailable
+from backbone.http import BACKLOG
 from backbone.mailbox import Mailbox
 from backbone.tokens import TokenVerifier
 from notifier.feeds import Feeds
@@ -81,6 +82,8 @@ class SocketServer:
         self._server = await serve(
             self._serve,
             sock=listener,
+            # Where everybody comes back at once they wait here: what finds no room tries again after seconds.
+            backlog=BACKLOG,
             create_connection=Connection,
             process_request=_only_our_path,
             select_subprotocol=_select_subprotocol,
