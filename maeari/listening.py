@@ -17,7 +17,12 @@ _user = click.option("--user", "user_id", required=True, help="Whose they are.")
 @click.option(
     "--after", type=click.IntRange(0), help="Begin behind this number; without it, with what is new."
 )
-@click.option("--token", help="Where the notifier asks for tokens, see `maeari token`.")
+@click.option(
+    "--token",
+    envvar="MAEARI_TOKEN",
+    show_envvar=True,
+    help="Where the notifier asks for tokens, see `maeari token`.",
+)
 @data_option
 def listen(user_id: str, url: str | None, after: int | None, token: str | None, data: Path | None) -> None:
     """Print a user's notifications as they arrive, until interrupted."""
