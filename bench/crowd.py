@@ -1,4 +1,4 @@
-"""A crowd of sockets that costs next to nothing: plain ones, looked after by one epoll of the event loop.
+"""A crowd of sockets that costs next to nothing: plain ones, of which the event loop sees one selector.
 
 Guarantees: every frame is told with the moment at which it was read; sockets that the server closes are
 counted. It reads what our server and `ws` send: whole text frames, and pings, which it answers.
@@ -6,12 +6,13 @@ counted. It reads what our server and `ws` send: whole text frames, and pings, w
 
 import asyncio
 import resource
-import select
+import selectors
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from types import TracebackType
+from typing import cast
 from urllib.parse import quote
 
 from bench.failure import MeasurementFailed
@@ -64,8 +65,7 @@ class Crowd(AbstractContextManager["Crowd"]):
         self._port = port
         self._sockets: list[socket.socket] = []
         self._readers: list[FrameReader] = []
-        self._number_of: dict[int, int] = {}
-        self._ready = select.epoll()
+        self._ready = selectors.DefaultSelector()
         self.closed = 0
 
     def __len__(self) -> int:
@@ -82,12 +82,11 @@ class Crowd(AbstractContextManager["Crowd"]):
         """Connect these users too, one after the other. Raises MeasurementFailed, OSError."""
         for user_id in user_ids:
             connected = socket.create_connection((HOST, self._port), ANSWERS_WITHIN_S)
-            self._number_of[connected.fileno()] = len(self._sockets)
             self._sockets.append(connected)
             self._readers.append(FrameReader())
             connected.sendall(_handshake(self._port, user_id))
             _read_until(connected, b'"hello"')
-            self._ready.register(connected, select.EPOLLIN)
+            self._ready.register(connected, selectors.EVENT_READ, len(self._sockets) - 1)
 
     def subscribe(self, channel_id: str) -> None:
         """Subscribe each socket to the channel, from now on. Raises MeasurementFailed, OSError."""
@@ -100,15 +99,17 @@ class Crowd(AbstractContextManager["Crowd"]):
     def watched(self, on_frame: OnFrame) -> Iterator[None]:
         """Within the block, tell of each text frame, on the running event loop."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._ready.fileno(), self._read, on_frame)
+        # Epoll and kqueue can be waited for themselves.
+        selector = cast("selectors.EpollSelector", self._ready).fileno()
+        loop.add_reader(selector, self._read, on_frame)
         try:
             yield
         finally:
-            loop.remove_reader(self._ready.fileno())
+            loop.remove_reader(selector)
 
     def _read(self, on_frame: OnFrame) -> None:
-        for descriptor, _ in self._ready.poll(0):
-            number = self._number_of[descriptor]
+        for key, _ in self._ready.select(0):
+            number = key.data
             connected = self._sockets[number]
             data = connected.recv(_READ_BYTES)
             moment = perf_counter()
