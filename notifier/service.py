@@ -25,6 +25,7 @@ from notifier.following import Follower
 from notifier.hub import Hub
 from notifier.inbox import Inbox
 from notifier.senders.chosen import chosen_senders
+from notifier.senders.first_use import known_first_uses
 from notifier.senders.pushing import push_all
 from notifier.sockets import SocketServer
 from notifier.tail import Tail
@@ -115,7 +116,10 @@ async def serve(
     mailbox = Mailbox(database, clock)
     feeds = Feeds(database)
     sockets = SocketServer(mailbox, hub, feeds, settings.allowed_origins, verifier=verifier, clock=clock)
-    ways_out = push_all(eventlog, database, clock, chosen_senders(settings, clock), health, stop, instance)
+    senders = chosen_senders(settings, clock)
+    # Before anything is told: whatever this process tells is pushed.
+    first_uses = await known_first_uses(database, clock, [each.name for each in senders], stop)
+    ways_out = push_all(eventlog, mailbox, senders, first_uses, health, stop, instance)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(notifier.run(stop), name="consumer")

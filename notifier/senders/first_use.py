@@ -5,6 +5,7 @@ on is pushed, by whichever process, also where all are down for a while.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from sqlalchemy import select
 
@@ -26,11 +27,18 @@ async def used_since_ms(database: Database, clock: Clock, name: str) -> int:
         return int((await connection.execute(query)).scalar_one())
 
 
-async def known_first_use(database: Database, clock: Clock, name: str, stop: asyncio.Event) -> int | None:
-    """Return what `used_since_ms` does as soon as the database answers; None where `stop` is set before."""
-    while not stop.is_set():
+async def known_first_uses(
+    database: Database, clock: Clock, names: Sequence[str], stop: asyncio.Event
+) -> dict[str, int]:
+    """Return what `used_since_ms` does, of each name, as soon as the database answers.
+
+    Where `stop` is set before, some are left out.
+    """
+    known: dict[str, int] = {}
+    while len(known) < len(names) and not stop.is_set():
         try:
-            return await used_since_ms(database, clock, name)
+            for name in names:
+                known[name] = await used_since_ms(database, clock, name)
         except Unavailable:
             await stopped_within(stop, _RETRY_S)
-    return None
+    return known

@@ -7,13 +7,11 @@ refuses while it takes those of others stops its user alone: it is parked, and t
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from backbone.clock import Clock
-from backbone.database.engine import Database
 from backbone.errors import Poison, Unavailable
 from backbone.eventlog import EventLog, Record
 from backbone.eventlog.applying import Refusal, Taken
@@ -23,7 +21,6 @@ from backbone.health import Health
 from backbone.mailbox import Mailbox
 from notifier.metrics import PUSHES
 from notifier.senders import NotTaken, Push, PushedEvent, Sender, push_of
-from notifier.senders.first_use import known_first_use
 from notifier.senders.trouble import Sent, Troubles
 from schemas.events import NotificationRetracted, NotificationSent, decode
 from schemas.messages import ID_MAX_CHARACTERS
@@ -214,21 +211,17 @@ class Pushing:
 
 async def push_all(
     eventlog: EventLog,
-    database: Database,
-    clock: Clock,
+    mailbox: Mailbox,
     senders: Sequence[Sender],
+    first_uses: Mapping[str, int],
     health: Health,
     stop: asyncio.Event,
     instance: str | None = None,
 ) -> None:
-    """Push through each of the senders until `stop` is set."""
-
-    async def push(sender: Sender) -> None:
-        since_ms = await known_first_use(database, clock, sender.name, stop)
-        if since_ms is not None:
-            mailbox = Mailbox(database, clock)
-            await Pushing(eventlog, sender, mailbox, health, since_ms, instance).run(stop)
-
+    """Push through each of the senders whose first use is known, by name, until `stop` is set."""
     async with asyncio.TaskGroup() as tasks:
         for sender in senders:
-            tasks.create_task(push(sender), name=f"push to {sender.name}")
+            if sender.name in first_uses:
+                since_ms = first_uses[sender.name]
+                pushing = Pushing(eventlog, sender, mailbox, health, since_ms, instance)
+                tasks.create_task(pushing.run(stop), name=f"push to {sender.name}")
