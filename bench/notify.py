@@ -43,7 +43,7 @@ async def run(settings: Settings, plan: Plan, json: bool) -> int:
     """
     surroundings = _surroundings(settings)
     try:
-        with shown_progress() as progress, room_for_sockets():
+        with shown_progress() as progress, room_for_sockets(plan.sockets * (2 if plan.node else 1)):
             async with scratch_stores(settings) as stores, running_platform(stores) as platform:
                 figures = await _measure(platform, plan, progress)
     except MeasurementFailed as error:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the work failed or the answer is no, 2 wrong usage or sett
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -28,6 +29,9 @@ _SETTING_OF = {
     "eventlog": "MAEARI_EVENTLOG_URL",
     "search": "MAEARI_SEARCH_URL",
 }
+
+# More than a process can serve.
+OPEN_FILES = 65_536
 
 log = structlog.get_logger()
 
@@ -63,6 +67,7 @@ def run_service(settings: Settings, main: Callable[[Settings, asyncio.Event], Aw
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _stop, loop, stop, number)
         _collect_rarely()
+        _open_many_files()
         await main(settings, stop)
 
     run_work(settings, until_stopped)
@@ -100,6 +105,20 @@ def _collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def _open_many_files() -> None:
+    """Take as many open files as the system allows: each socket is one, and the usual soft limit is 1,024."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Where even this is too many, it stays as it was.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def fail(line: str, code: int) -> NoReturn:

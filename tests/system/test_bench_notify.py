@@ -1,13 +1,15 @@
 """`maeari bench notify` as its users run it: figures on stdout, nothing left behind."""
 
+import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backbone.settings import Settings
-from tests.system.processes import Surroundings
+from tests.system.processes import MAEARI, Surroundings
 from tests.system.test_bench_index import servers
 from tests.system.test_bench_write import scratch_databases, scratch_topics
 
@@ -58,3 +60,15 @@ async def test_without_node_the_comparison_is_refused(
     code, output, errors = await Surroundings(tmp_path).attempt(*SHORT, "--node")
     assert (code, output) == (2, "")
     assert "--node: there is no node" in errors.splitlines()[-1]
+
+
+async def test_more_sockets_than_the_system_allows_are_refused(tmp_path: Path) -> None:
+    """Where the hard limit leaves no room: one line that names both numbers, before anything is made."""
+    surroundings = Surroundings(tmp_path)
+    command = f"ulimit -n 600; exec {MAEARI} bench notify --sockets 2000"
+    process = await asyncio.create_subprocess_shell(
+        command, cwd=tmp_path, env=surroundings.environment(), stderr=subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert errors.decode().splitlines()[-1].startswith("maeari: --sockets: 2,000 need 2,500 open files")
