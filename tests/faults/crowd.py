@@ -64,7 +64,7 @@ class Client:
                 scars.add("not reached")
                 await asyncio.sleep(AGAIN_AFTER_S)
                 continue
-            scars.add(await self._listen(socket))
+            scars.add(await self._listen(socket, stop))
 
     async def catch_up(self, entries: int, events: int) -> None:
         """Connect for as long as it takes to have so many of each, and a little longer."""
@@ -92,12 +92,15 @@ class Client:
             max_queue=4,
         )
 
-    async def _listen(self, socket: ClientConnection) -> str:
+    async def _listen(self, socket: ClientConnection, stop: asyncio.Event) -> str:
         """Receive until the connection ends in some way; return in which."""
         listening = asyncio.create_task(self._receive(socket))
         way = self._chance.choices(("closed", "cut", "deaf", "left"), (2, 4, 1, 1))[0]
-        done, _ = await asyncio.wait({listening}, timeout=self._chance.expovariate(1 / LIFE_S))
-        if done:
+        lives_s = self._chance.expovariate(1 / LIFE_S) + (3 * LIFE_S if way == "left" else 0.0)
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({listening, stopping}, timeout=lives_s, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if listening.done():
             return f"by the node {listening.result()}"
         if way == "deaf":
             # Nothing is read any more: what the node sends lies on the way, and is lost with the cut.
@@ -105,8 +108,6 @@ class Client:
             await asyncio.sleep(self._chance.uniform(0, 2))
         if way == "closed":
             await socket.close()
-        elif way == "left":
-            await asyncio.wait({listening}, timeout=3 * LIFE_S)
         await _cut(socket)
         await asyncio.gather(listening, return_exceptions=True)
         return way

@@ -126,8 +126,7 @@ async def test_a_replay_of_all_topics_changes_nothing(arena: Arena) -> None:
         Client(user_id, None, [arena.platform.notifiers[0].sockets_url], user_id) for user_id in inboxes
     ]
     await caught_up(clients, {user_id: len(entries) for user_id, entries in inboxes.items()}, {})
-    async with crowd_of(clients):
-        await oracle.settled(arena.stores, SETTLED_WITHIN_S)
+    await oracle.settled(arena.stores, SETTLED_WITHIN_S)
     assert await state_of(arena) == before
     await caught_up(clients, {}, {})
     no_faults(clients)
