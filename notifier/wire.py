@@ -48,7 +48,10 @@ class Limits:
 
 
 class Connection(ServerConnection):
-    """A connection that knows when its client was last heard of."""
+    """A connection that knows when its client was last heard of.
+
+    While the client takes nothing, nothing is read from it either: answers to pings must not pile up.
+    """
 
     heard_s: float = 0.0
 
@@ -56,6 +59,20 @@ class Connection(ServerConnection):
         """Take in what came."""
         self.heard_s = self.loop.time()
         super().data_received(data)
+        if self.paused:
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Note that what was sent waits to be taken."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Note that it was taken."""
+        super().resume_writing()
+        # Frames that wait to be served have their own reason for not reading on.
+        if not self.recv_messages.paused:
+            self.transport.resume_reading()
 
 
 class Wire:

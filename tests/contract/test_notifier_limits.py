@@ -11,9 +11,13 @@ import pytest
 
 from backbone.database.engine import Database
 from backbone.database.migrations import migrate
+from bench.crowd import masked
 from notifier.wire import Limits
 from tests.support.sockets import Client, node
 from tests.support.waiting import until
+
+# More than the buffers of both kernels take.
+MOST_SENT_BYTES = 64 * 1024 * 1024
 
 
 @pytest.fixture
@@ -67,6 +71,46 @@ async def test_a_silent_client_is_cut_off_and_one_that_answers_stays(database: D
         async with asyncio.timeout(5):
             await pong
         assert server.hub.users() == 1
+
+
+async def test_answers_to_pings_do_not_pile_up(database: Database) -> None:
+    """A client that pings for ever and reads nothing is read no further; once it reads, all goes on."""
+    ping = masked(9, b"p" * 100)
+    async with node(database, limits=Limits(heartbeat_s=60)) as server:
+        with await asyncio.to_thread(_connect, server.port) as flooding:
+            flooding.settimeout(1)
+            sent = await asyncio.to_thread(_flood, flooding, ping * 1000)
+            waits = server.unsent_bytes()
+            assert waits < 1_000_000, f"{waits:,} bytes wait for it, of {sent:,} that it sent"
+            assert sent < MOST_SENT_BYTES, "it was read on and on"
+            async with server.connected("chul") as other:
+                await other.hello()
+            answered = await asyncio.to_thread(_read, flooding, sent // 2)
+            assert answered >= sent // 2
+        async with server.connected("dain") as another:
+            await another.hello()
+
+
+def _flood(raw: socket.socket, data: bytes) -> int:
+    """Send for as long as there is room; return how many bytes."""
+    sent = 0
+    try:
+        while sent < MOST_SENT_BYTES:
+            sent += raw.send(data)
+    except TimeoutError:
+        pass
+    return sent
+
+
+def _read(raw: socket.socket, least: int) -> int:
+    """Read so many bytes at the least, or what comes."""
+    got = 0
+    try:
+        while got < least:
+            got += len(raw.recv(65536))
+    except TimeoutError:
+        pass
+    return got
 
 
 def _connect(port: int) -> socket.socket:
