@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.database.rows import insert_rows
-from backbone.database.tables import announcements
+from backbone.database.tables import announcements, channels
 from backbone.errors import Unavailable
 from backbone.outbox import shards_of
 from backbone.preferences import wishes_of
@@ -24,6 +24,7 @@ from notifier.changes import Changes
 from notifier.memberships import members_at
 from notifier.projection import Announcement, Known, Told, announced
 from notifier.rows import AT_ONCE, lock_counters, lock_messages, standing_of, told_of
+from notifier.withdrawals import Case, withdrawn_of
 from schemas.notifications import NotificationData
 
 # Who stored an announcement says so; one that was left behind by a process that died is found by looking.
@@ -123,11 +124,12 @@ class Announcer:
         members = await members_at(connection, row.channel_id, row.sequence, row.told_up_to, AT_ONCE)
         concerned = ((row.message_id, Told(user_id, "mention")) for user_id in members)
         told = (await told_of(connection, concerned))[row.message_id]
-        new = announced(known, told, announcement, members)
+        new = announced(told, announcement, members)
+        withdrawn = await _withdrawn(connection, row, known, [each.told for each in new])
         counters = await lock_counters(connection, (each.user_id for each in new))
         wishes = await wishes_of(connection, [(each.user_id, row.channel_id) for each in new])
         changes = Changes(counters, self._clock, self._shards)
-        changes.notify_all(new, data, wishes)
+        changes.notify_all(new, data, wishes, withdrawn)
         return changes, members[-1] if len(members) == AT_ONCE else None
 
     async def _taken_back(
@@ -139,11 +141,23 @@ class Announcer:
             # The last user may have one more than was read.
             standing = [each for each in standing if each.user_id != standing[-1].user_id]
             told_up_to = standing[-1].user_id
-        withdrawn = [each for each in standing if known.withdraws(each.user_id, each.reason)]
-        counters = await lock_counters(connection, (each.user_id for each in withdrawn))
+        withdrawn = await _withdrawn(connection, row, known, [each.told for each in standing])
+        retracted = [each for each in standing if each.told in withdrawn]
+        counters = await lock_counters(connection, (each.user_id for each in retracted))
         changes = Changes(counters, self._clock, self._shards)
-        changes.retract_all(withdrawn, data, even_read=known.deleted)
+        changes.retract_all(retracted, data, even_read=known.deleted)
         return changes, told_up_to
+
+
+async def _withdrawn(
+    connection: AsyncConnection, row: Any, known: Known, told: Collection[Told]
+) -> Collection[Told]:
+    """Return what of the told is to be taken back of the message."""
+    private = await connection.scalar(
+        select(channels.c.private).where(channels.c.channel_id == row.channel_id)
+    )
+    case = Case(known, row.channel_id, private is True, told)
+    return (await withdrawn_of(connection, {row.message_id: case}))[row.message_id]
 
 
 _ANY = select(_columns.sequence).limit(1)

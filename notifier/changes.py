@@ -4,7 +4,7 @@ Guarantees: numbers are given in the order of the calls, gapless per user from t
 the outbox holds a user's events in the order of `seq`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from backbone.muting import muted_by
 from backbone.outbox import outbox_row
 from backbone.preferences import Wish
 from notifier.metrics import ENTRIES_WRITTEN
-from notifier.projection import NewNotification
+from notifier.projection import NewNotification, Told
 from schemas.clock import format_ms
 from schemas.events import NotificationRetracted, NotificationSent
 from schemas.notifications import TITLES, Notification, NotificationData, Reason
@@ -38,6 +38,11 @@ class Stored:
     created_at: int
     muted: bool
     retracted: bool
+
+    @property
+    def told(self) -> Told:
+        """Return who was told, and why."""
+        return Told(self.user_id, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +67,21 @@ class Changes:
         self.emptied: list[dict[str, Any]] = []
 
     def notify_all(
-        self, news: Iterable[NewNotification], data: NotificationData, wishes: Mapping[tuple[str, str], Wish]
+        self,
+        news: Iterable[NewNotification],
+        data: NotificationData,
+        wishes: Mapping[tuple[str, str], Wish],
+        withdrawn: Container[Told],
     ) -> None:
-        """Add notifications of a message, muted where (user, channel) wishes that."""
+        """Add notifications of a message, some `withdrawn`, muted where (user, channel) wishes that."""
         for new in news:
             wish = wishes.get((new.user_id, data.channel_id), Wish())
             muted = muted_by(wish.level, wish.do_not_disturb, new.reason, new.happened_at)
-            self._notify(new, data, muted)
+            self._notify(new, data, muted, retracted=new.told in withdrawn)
 
-    def _notify(self, new: NewNotification, data: NotificationData, muted: MutedBy | None) -> None:
+    def _notify(
+        self, new: NewNotification, data: NotificationData, muted: MutedBy | None, *, retracted: bool
+    ) -> None:
         """Add a notification; one that is born retracted keeps its place without a text."""
         self._add(
             NOTIFICATION,
@@ -78,12 +89,12 @@ class Changes:
                 notification_id=self._clock.new_id("ntf_"),
                 user_id=new.user_id,
                 reason=new.reason,
-                title=None if new.retracted else TITLES[new.reason],
-                body=None if new.retracted else new.content,
+                title=None if retracted else TITLES[new.reason],
+                body=None if retracted else new.content,
                 data=data,
                 created_at=format_ms(self.now_ms),
                 muted=muted is not None,
-                retracted=True if new.retracted else msgspec.UNSET,
+                retracted=True if retracted else msgspec.UNSET,
             ),
             muted,
         )

@@ -20,6 +20,7 @@ from notifier.audiences import EventKey, audiences_of, key_of
 from notifier.changes import Changes, Stored
 from notifier.projection import Audience, Decision, Told, concerned, decide
 from notifier.rows import AT_ONCE, keep_known, lock_counters, lock_messages, standing_of, told_of
+from notifier.withdrawals import Case, withdrawn_of
 from schemas.events import MessageDeleted, MessagesEvent
 from schemas.notifications import NotificationData
 
@@ -45,35 +46,45 @@ class Inbox:
             return set()
         self._shards = self._shards or await shards_of(self._database, "notifications")
         async with self._database.writing() as connection:
-            known = await lock_messages(connection, sorted(lives))
-            audiences = await audiences_of(connection, events)
-            told = await told_of(connection, _concerned(events, audiences))
-            decisions = {
-                message_id: decide(known[message_id], told[message_id], life, _of_life(life, audiences))
-                for message_id, life in lives.items()
-            }
-            await keep_known(connection, known, decisions)
-            changed = {each: decisions[each] for each in lives if decisions[each].known != known[each]}
-            withdrawn = await _withdrawn(connection, lives, changed, self._clock.now_ms())
-            users = {new.user_id for decision in decisions.values() for new in decision.notify}
-            users |= {stored.user_id for stored in chain(*withdrawn.values())}
-            counters = await lock_counters(connection, users)
-            wishes = await wishes_of(connection, _places(lives, decisions))
-            changes = Changes(counters, self._clock, self._shards)
-            for message_id, decision in decisions.items():
-                data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
-                changes.retract_all(withdrawn.get(message_id, ()), data, even_read=decision.known.deleted)
-                changes.notify_all(decision.notify, data, wishes)
-                await announce(connection, data, decision.announce, changes.now_ms)
+            changes = await self._decided(connection, lives)
             grown = await changes.store(connection)
         changes.count()
         return grown
 
+    async def _decided(self, connection: AsyncConnection, lives: _Lives) -> Changes:
+        """Decide what the events change, and store what is then known of the messages."""
+        events = list(chain(*lives.values()))
+        known = await lock_messages(connection, sorted(lives))
+        audiences = await audiences_of(connection, events)
+        told = await told_of(connection, _concerned(events, audiences))
+        decisions = {
+            message_id: decide(known[message_id], told[message_id], life, _of_life(life, audiences))
+            for message_id, life in lives.items()
+        }
+        await keep_known(connection, known, decisions)
+        changed = {each: decisions[each] for each in lives if decisions[each].known != known[each]}
+        standing = await _standing(connection, lives, changed, self._clock.now_ms())
+        withdrawn = await withdrawn_of(connection, _cases(lives, decisions, standing, audiences))
+        retracted = {
+            message_id: [each for each in stored if each.told in withdrawn[message_id]]
+            for message_id, stored in standing.items()
+        }
+        users = {each.user_id for decision in decisions.values() for each in decision.notify}
+        users |= {each.user_id for each in chain(*retracted.values())}
+        changes = Changes(await lock_counters(connection, users), self._clock, self._shards)
+        wishes = await wishes_of(connection, _places(lives, decisions))
+        for message_id, decision in decisions.items():
+            data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
+            changes.retract_all(retracted.get(message_id, ()), data, even_read=decision.known.deleted)
+            changes.notify_all(decision.notify, data, wishes, withdrawn[message_id])
+            await announce(connection, data, decision.announce, changes.now_ms)
+        return changes
 
-async def _withdrawn(
+
+async def _standing(
     connection: AsyncConnection, lives: _Lives, decisions: Mapping[str, Decision], now_ms: int
 ) -> Mapping[str, Sequence[Stored]]:
-    """Return what is to be taken back of each message; where that may be much, it is left for later."""
+    """Return what stands of each message that may take something back; where it is much, that is left."""
     found = {}
     for message_id, decision in decisions.items():
         if not decision.known.withdraws_any:
@@ -83,10 +94,25 @@ async def _withdrawn(
             data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
             await take_back(connection, data, decision.known.version, now_ms)
         else:
-            found[message_id] = [
-                each for each in standing if decision.known.withdraws(each.user_id, each.reason)
-            ]
+            found[message_id] = standing
     return found
+
+
+def _cases(
+    lives: _Lives,
+    decisions: Mapping[str, Decision],
+    standing: Mapping[str, Sequence[Stored]],
+    audiences: Mapping[EventKey, Audience],
+) -> Mapping[str, Case]:
+    return {
+        message_id: Case(
+            decision.known,
+            _channel(lives[message_id]),
+            audiences[key_of(lives[message_id][0])].private,
+            [each.told for each in chain(decision.notify, standing.get(message_id, ()))],
+        )
+        for message_id, decision in decisions.items()
+    }
 
 
 def _places(lives: _Lives, decisions: Mapping[str, Decision]) -> set[tuple[str, str]]:

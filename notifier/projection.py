@@ -6,13 +6,13 @@ in whatever order and however often they come:
 - A user has one notification per message and reason, ever. Each event that mentions the user makes it,
   where there is none yet; an event that was applied before makes none.
 - Whoever may know of it is told: in a private channel those who were members at that very event.
-- A mention is retracted when a later version no longer mentions the user, or deletes the message; what is
-  told of a reply only when that is deleted. When that version is known already, the notification is born
-  retracted. A mention that comes back changes nothing.
+- A mention that told the user is retracted when a later version no longer mentions the user, or deletes the
+  message; what is told of a reply only when that is deleted. When that version is known already, the
+  notification is born retracted. A mention that comes back changes nothing.
 - `@channel` is announced: to all members at that event, some at a time, see the announcements.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
@@ -31,6 +31,13 @@ class Mentioning(msgspec.Struct, frozen=True, array_like=True):
     versions: tuple[int, ...]
 
 
+class Told(NamedTuple):
+    """Who is told, and why."""
+
+    user_id: str
+    reason: Reason
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """All that is kept of a message: which version mentioned whom, and whether it was deleted."""
@@ -47,28 +54,46 @@ class Known:
         """Say whether the event of this version was applied before."""
         return any(version in entry.versions for entry in self.history)
 
-    def dropped(self, user_id: str) -> bool:
-        """Say whether a version that mentions the user is followed by one that does not.
+    def dropped(self, user_id: str) -> Iterator[tuple[int, bool]]:
+        """Yield the versions that mention the user and are followed by one that does not.
 
-        `@channel` is taken to mention everyone who has a notification of the message: whoever leaves
-        the channel keeps what was sent.
+        With each it says whether that is by name: `@channel` mentions everyone. Not every mention reached
+        the user: see `in_doubt`.
         """
-        mentioned = [entry.versions[0] for entry in self.history if _covers(entry.mentions, user_id)]
         unmentioned = [entry.versions[-1] for entry in self.history if not _covers(entry.mentions, user_id)]
-        return bool(mentioned and unmentioned) and min(mentioned) < max(unmentioned)
+        for entry in self.history:
+            if unmentioned and _covers(entry.mentions, user_id):
+                for version in entry.versions:
+                    if version < max(unmentioned):
+                        yield version, user_id in entry.mentions
 
     @property
     def withdraws_any(self) -> bool:
         """Say whether anything might have to be taken back: the mentions changed, or the message is gone."""
         return self.deleted or len(self.history) > 1
 
-    def withdraws(self, user_id: str, reason: Reason) -> bool:
+    def in_doubt(self, told: Told, *, private: bool) -> Iterator[int]:
+        """Yield the versions by which what was told is taken back only if the user was a member at them.
+
+        By name everyone is told in a public channel; else, and by `@channel`, those who are in.
+        """
+        if told.reason == "mention" and not self.deleted:
+            yield from (version for version, named in self.dropped(told.user_id) if private or not named)
+
+    def withdraws(self, told: Told, *, private: bool, member_at: Container[int]) -> bool:
         """Say whether what the user was told, or is yet to be told, is to be taken back.
 
-        One that was read is taken back only when the message is deleted: its text goes everywhere, whereas a
-        mention that was edited away takes nothing from those who saw it.
+        `member_at` holds those of the versions `in_doubt` at which the user was a member: a mention that told
+        the user nothing takes nothing back when it goes. What was read is taken back only when the message is
+        deleted: its text goes everywhere, whereas a mention that was edited away takes nothing from those who
+        saw it.
         """
-        return self.dropped(user_id) if reason == "mention" else self.deleted
+        if told.reason != "mention" or self.deleted:
+            return self.deleted
+        reached = (
+            (named and not private) or version in member_at for version, named in self.dropped(told.user_id)
+        )
+        return any(reached)
 
     def after(self, event: MessagesEvent) -> "Known":
         """Return what is known once `event` is applied too."""
@@ -81,13 +106,6 @@ class Known:
 
 _What = tuple[str, int]
 """What is told: a content, and when it was written."""
-
-
-class Told(NamedTuple):
-    """Who is told, and why."""
-
-    user_id: str
-    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +123,17 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
-    """A notification to be made; `retracted` ones are born without a text. It happened at an epoch ms."""
+    """A notification to be made. It happened at an epoch ms."""
 
     user_id: str
     reason: Reason
     content: str
     happened_at: int
-    retracted: bool
+
+    @property
+    def told(self) -> Told:
+        """Return who is told, and why."""
+        return Told(self.user_id, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,25 +178,21 @@ def decide(
             announcements.append(Announcement(event.sequence, author_id, content, event.timestamp))
     return Decision(
         known=known,
-        notify=_new(known, told, contents),
+        notify=_new(told, contents),
         announce=tuple(announcements),
     )
 
 
 def announced(
-    known: Known, told: Collection[Told], announcement: Announcement, members: Collection[str]
+    told: Collection[Told], announcement: Announcement, members: Collection[str]
 ) -> tuple[NewNotification, ...]:
     """Return what some of the members are told, of whom `told` have it already."""
     wanted = (Told(user_id, "mention") for user_id in members if user_id != announcement.author_id)
-    return _new(known, told, dict.fromkeys(wanted, (announcement.content, announcement.happened_at)))
+    return _new(told, dict.fromkeys(wanted, (announcement.content, announcement.happened_at)))
 
 
-def _new(known: Known, told: Collection[Told], contents: Mapping[Told, _What]) -> tuple[NewNotification, ...]:
-    return tuple(
-        NewNotification(*each, *what, known.withdraws(*each))
-        for each, what in contents.items()
-        if each not in told
-    )
+def _new(told: Collection[Told], contents: Mapping[Told, _What]) -> tuple[NewNotification, ...]:
+    return tuple(NewNotification(*each, *what) for each, what in contents.items() if each not in told)
 
 
 def concerned(event: MessageCreated | MessageUpdated, thread: AbstractSet[str]) -> dict[Reason, set[str]]:

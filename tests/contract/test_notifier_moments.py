@@ -155,6 +155,22 @@ async def test_what_was_written_before_a_message_counts_however_late_it_is_read(
         assert await reasons(database, "outsider") == []
 
 
+async def test_a_mention_that_told_nobody_takes_nothing_back(eventlog: EventLog, database: Database) -> None:
+    """Given outsiders of an `@channel`, and of a private channel, named later, their mention stands."""
+    public, private = Channelling("공개"), Channelling("비밀", private=True)
+    events: list[StreamEvent] = [public.made(), public.let_in("chul"), private.made()]
+    to_all, secret = public.post("모두", [MENTION_CHANNEL]), private.post("bora", ["bora"])
+    message_id, secret_id = to_all.payload.message_id, secret.payload.message_id
+    events += [to_all, public.edit(message_id, "아니", []), secret, private.edit(secret_id, "아니", [])]
+    events += [public.edit(message_id, "bora", ["bora", "chul"]), private.let_in("bora")]
+    events += [private.edit(secret_id, "bora", ["bora"])]
+    await told(eventlog, database, events)
+    await told(eventlog, database, events[::-1])
+    assert {*await reasons(database, "bora")} == {(message_id, "mention"), (secret_id, "mention")}
+    assert not any(retracted for *_, retracted in await entries(database, "bora"))
+    assert {retracted for *_, retracted in await entries(database, "chul")} == {True}
+
+
 async def test_a_reply_tells_the_thread(eventlog: EventLog, database: Database) -> None:
     """Given a thread, each reply tells its author and all who wrote in it before, once, and not oneself."""
     talk = Channelling("c", author_id="ann")
