@@ -109,7 +109,10 @@ def _cases(
             decision.known,
             _channel(lives[message_id]),
             audiences[key_of(lives[message_id][0])].private,
-            [each.told for each in chain(decision.notify, standing.get(message_id, ()))],
+            [
+                *(new.told for new in decision.notify),
+                *(stored.told for stored in standing.get(message_id, ())),
+            ],
         )
         for message_id, decision in decisions.items()
     }
