@@ -5,13 +5,13 @@ other without a gap or an overlap of positions; what waits in memory is bounded 
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from backbone.archive.layout import date_of
 from backbone.archive.settings import ArchiveSettings
-from backbone.eventlog import Record, TopicPartition
+from backbone.eventlog import Progress, Record, TopicPartition
 
 # What a record takes in memory beside its bytes.
 RECORD_OVERHEAD_BYTES = 400
@@ -80,6 +80,11 @@ class Drafts:
         return self._next.keys()
 
     @property
+    def records(self) -> int:
+        """How many records wait."""
+        return sum(len(draft.records) for drafts in self._drafts.values() for draft in drafts)
+
+    @property
     def full(self) -> bool:
         """Say if no more is to be read for now."""
         return self.size_bytes >= self._limits.total_bytes
@@ -100,10 +105,12 @@ class Drafts:
         for place in list(self._next):
             self.forget(place)
 
-    def waiting_from(self, place: TopicPartition) -> int | None:
-        """Return the offset from which on nothing is archived; None for a partition of others."""
-        drafts = self._drafts.get(place)
-        return drafts[0].first if drafts else self._next.get(place)
+    def archived(self, progress: Mapping[TopicPartition, Progress]) -> dict[TopicPartition, Progress]:
+        """Return how far partitions are archived, of which it is known how far they were read."""
+        waiting = {place: drafts[0].first for place, drafts in self._drafts.items() if drafts}
+        return {
+            place: Progress(min(at, waiting.get(place, at)), end) for place, (at, end) in progress.items()
+        }
 
     def add(self, record: Record, now_s: float, now_ms: int) -> None:
         """Add a record that was read; one read before, or of a foreign partition, is passed over.

@@ -21,7 +21,7 @@ from backbone.background import keep_doing
 from backbone.clock import Clock
 from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY as EVENTLOG
-from backbone.eventlog import Assignment, Consumer, EventLog, Progress, TopicPartition, TopicState
+from backbone.eventlog import Assignment, Consumer, EventLog, TopicPartition, TopicState
 from backbone.eventlog.patience import Patience, pause_s, reason_of
 from backbone.eventlog.telling import MemberTeller
 from backbone.health import Health
@@ -64,6 +64,11 @@ class Archiver:
         self._patience = Patience()
         self._writers = asyncio.Semaphore(WRITERS)
         self._failures = 0
+
+    @property
+    def waiting_records(self) -> int:
+        """How many records were read and are not archived yet."""
+        return self._drafts.records
 
     async def step(self) -> int:
         """Read what is next, archive what is due; return the number of records read. Raises Unavailable."""
@@ -196,7 +201,8 @@ class Archiver:
         """Archive drafts, and commit what is archived; return what kept some from being archived."""
         if not drafts:
             return []
-        states = await self._eventlog.topics() if any(any(draft.holes) for draft in drafts) else {}
+        holes = any(any(draft.holes) for draft in drafts)
+        states = await self._eventlog.topics() if holes else {}
         writing = {draft.place: asyncio.ensure_future(self._write_one(draft, states)) for draft in drafts}
         await asyncio.wait(writing.values())
         errors, done = [], {}
@@ -269,12 +275,7 @@ class Archiver:
             progress = await self._consumer.progress()
         except Unavailable:
             return  # the steps hear of that, and tell it
-        waiting = {place: self._drafts.waiting_from(place) for place in progress}
-        held = {
-            place: Progress(at if (first := waiting[place]) is None else min(at, first), end)
-            for place, (at, end) in progress.items()
-        }
-        self._told.show(held)
+        self._told.show(self._drafts.archived(progress))
 
 
 async def serve(

@@ -23,7 +23,7 @@ class FolderStorage:
     """See Storage."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()
 
     @property
     def url(self) -> str:

@@ -9,13 +9,13 @@ from backbone.setting_values import archive_url, between, endpoint
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """`url` is file:///FOLDER or s3://BUCKET/PREFIX; without keys the usual ones of AWS are looked for.
+    """`url` is file://FOLDER or s3://BUCKET/PREFIX; without keys the usual ones of AWS are looked for.
 
     A file is closed once its records have `max_bytes`, before compression; no record waits longer than
     `max_age_s` seconds for its file. `chosen` says that somebody set the URL.
     """
 
-    url: str = "file:///maeari-data/archive"
+    url: str = "file://maeari-data/archive"
     chosen: bool = False
     endpoint: str | None = None
     region: str | None = None
@@ -29,7 +29,7 @@ def read_archive_settings(env: Environment, data: Path) -> ArchiveSettings:
     """Read the settings of the archive: in the data folder unless said otherwise. Raises SettingsError."""
     chosen: str | None = env.parsed("ARCHIVE_URL", archive_url, None)
     settings = ArchiveSettings(
-        url=chosen or f"file://{(data / 'archive').absolute()}",
+        url=chosen or f"file://{data / 'archive'}",
         chosen=chosen is not None,
         endpoint=env.parsed("ARCHIVE_ENDPOINT", endpoint, None),
         region=env.text("ARCHIVE_REGION"),
