@@ -13,4 +13,5 @@ lost = Counter(
 overtaken = Counter(
     "maeari_archive_overtaken", "Files that were refused, for another had their place.", _TOPIC
 )
+waiting_records = Gauge("maeari_archive_waiting_records", "Records that wait for their file.")
 waiting_bytes = Gauge("maeari_archive_waiting_bytes", "Memory of the records that wait for their file.")

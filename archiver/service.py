@@ -143,6 +143,7 @@ class Archiver:
         errors = await self._take_over(consumer, self._untaken - waiting)
         waiting = self._patience.waiting(now_s())
         errors += await self._write(consumer, self._drafts.due(now_s(), but=waiting))
+        metrics.waiting_records.set(self._drafts.records)
         metrics.waiting_bytes.set(self._drafts.size_bytes)
         return len(records), errors
 

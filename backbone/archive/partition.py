@@ -6,7 +6,6 @@ it, whichever process dies in between; an append by one who did not know the end
 
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from hashlib import sha256
 
 import structlog
@@ -34,6 +33,8 @@ class PartitionArchive:
         self._partition = partition
         self.end = 0
         """The offset at which the next range begins, as of the last look."""
+        # What others had put, and not archived: by path, the offset at which it begins.
+        self._left: dict[str, int] = {}
 
     def refresh(self) -> int:
         """Look where the archive ends, finish what another left half done, and return the end."""
@@ -42,6 +43,9 @@ class PartitionArchive:
             last = read_entry(self._storage, paths[-1])
             self._publish(last)
             self.end = last.after
+        waiting = self._storage.list(f"{PENDING}/{self._topic}")
+        firsts = {path: pending_first(path, self._partition) for path in waiting}
+        self._left = {path: first for path, first in firsts.items() if first is not None}
         self._sweep()
         return self.end
 
@@ -70,6 +74,7 @@ class PartitionArchive:
         self._storage.put(pending, data)
         self._take(entry)
         self._publish(entry)
+        self._sweep()
         return entry
 
     def note_lost(self, first: int, last: int) -> Range:
@@ -101,9 +106,8 @@ class PartitionArchive:
             log.error("archive_file_is_gone", file=entry.file)
 
     def _sweep(self) -> None:
-        """Remove what was never archived, and cannot be any more: it lies before the end."""
-        for path in self._storage.list(f"{PENDING}/{self._topic}"):
-            first = pending_first(path, self._partition)
-            if first is not None and first < self.end:
-                with suppress(NotStored):
-                    self._storage.remove(path)
+        """Remove what was left and cannot be archived any more: it begins before the end."""
+        dead = [path for path, first in self._left.items() if first < self.end]
+        for path in dead:
+            self._storage.remove(path)
+            del self._left[path]
