@@ -15,7 +15,7 @@ from backbone.archive.layout import MANIFEST, entry_name, entry_path, manifest_f
 VERSION = 1
 
 
-class Range(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Range(msgspec.Struct, frozen=True, kw_only=True):
     """What the archive has of the offsets from `first` to `last`, both among them.
 
     Ranges are of positions: what the log holds no record for is in them, too. `file` is the path of the
@@ -82,7 +82,10 @@ def entries(storage: Storage, topic: str, partition: int) -> Iterator[Range]:
         yield read_entry(storage, path)
 
 
-def partitions(storage: Storage) -> list[tuple[str, int]]:
-    """Return the partitions that the manifest knows, by full topic name and number. Raises Unavailable."""
-    names = filter(None, map(entry_name, storage.list(MANIFEST)))
+def partitions(storage: Storage, topic: str = "") -> list[tuple[str, int]]:
+    """Return the partitions that the manifest knows, of one topic or all, by full name and number.
+
+    Raises Unavailable.
+    """
+    names = filter(None, map(entry_name, storage.list(f"{MANIFEST}/{topic}".rstrip("/"))))
     return sorted({(topic, partition) for topic, partition, _ in names})

@@ -35,8 +35,7 @@ class Archive:
 
     def partitions(self, topic: str) -> list[int]:
         """Return the numbers of the partitions of a topic that the archive has."""
-        full_name = self._full_name(topic)
-        return [number for name, number in partitions(self._storage) if name == full_name]
+        return [number for _, number in partitions(self._storage, self._full_name(topic))]
 
     def bounds(self, topic: str, partition: int) -> Bounds:
         """Return what the archive has of a partition.
