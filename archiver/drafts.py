@@ -112,15 +112,15 @@ class Drafts:
             place: Progress(min(at, waiting.get(place, at)), end) for place, (at, end) in progress.items()
         }
 
-    def add(self, record: Record, now_s: float, now_ms: int) -> None:
-        """Add a record that was read; one read before, or of a foreign partition, is passed over.
+    def add(self, record: Record, now_s: float, now_ms: int) -> bool:
+        """Add a record that was read; say if it was: one from before, or of a foreign partition, is not.
 
         `now_s` is of the clock that only goes forward, `now_ms` the time of day in epoch milliseconds.
         """
         place = record.topic_partition
         expected = self._next.get(place)
         if expected is None or record.offset < expected:
-            return
+            return False
         drafts = self._drafts.setdefault(place, deque())
         date = date_of(record.timestamp_ms)
         if drafts and not drafts[-1].closed and drafts[-1].date != date:
@@ -136,6 +136,7 @@ class Drafts:
         self.size_bytes += size_bytes
         draft.closed = draft.size_bytes >= self._limits.max_bytes
         self._next[place] = record.offset + 1
+        return True
 
     def due(self, now_s: float, but: Collection[TopicPartition] = (), *, all_: bool = False) -> list[Draft]:
         """Return the first draft of each partition where it is due, closed from now on.

@@ -71,7 +71,7 @@ class Archiver:
         return self._drafts.records
 
     async def step(self) -> int:
-        """Read what is next, archive what is due; return the number of records read. Raises Unavailable."""
+        """Read what is next, archive what is due; return the number of new records. Raises Unavailable."""
         read, errors = await self._step()
         if errors:
             raise errors[0]
@@ -138,14 +138,14 @@ class Archiver:
         records = await consumer.poll(POLL_MAX_RECORDS, POLL_S)
         self._own(consumer.assignment)
         # Before anything is taken over: these were read from where the group's offsets are.
-        for record in records:
-            self._drafts.add(record, now_s(), self._clock.now_ms())
+        moment_s, moment_ms = now_s(), self._clock.now_ms()
+        read = sum([self._drafts.add(record, moment_s, moment_ms) for record in records])
         errors = await self._take_over(consumer, self._untaken - waiting)
         waiting = self._patience.waiting(now_s())
         errors += await self._write(consumer, self._drafts.due(now_s(), but=waiting))
         metrics.waiting_records.set(self._drafts.records)
         metrics.waiting_bytes.set(self._drafts.size_bytes)
-        return len(records), errors
+        return read, errors
 
     def _own(self, assignment: Assignment) -> None:
         """Begin anew where the partitions may have been another's: all that waits is read again."""

@@ -75,8 +75,9 @@ def check(
     files: dict[Place, list[DataName]] = {}
     for name in filter(None, map(data_name, storage.list(""))):
         files.setdefault((name.topic, name.partition), []).append(name)
+    in_log = {place for place, bounds in (log or {}).items() if bounds.end > bounds.earliest}
     held, findings = [], []
-    for place in sorted({*partitions(storage), *files}):
+    for place in sorted({*partitions(storage), *files, *in_log}):
         entries: list[Range] = []
         for found in _checked(storage, *place, entries):
             advance(1)

@@ -138,28 +138,40 @@ def _headers(record: Record) -> list[tuple[str, bytes | None]]:
 def _records(batch: Any, topic: str, partition: int) -> list[Record]:
     offsets = batch.column("offset").to_pylist()
     timestamps = batch.column("timestamp").cast(pa.int64()).to_pylist()
-    keys, values = batch.column("key").to_pylist(), batch.column("value").to_pylist()
+    values = batch.column("value").to_pylist()
     headers = batch.column("headers")
     ends = headers.offsets.to_pylist()
     # The offsets are those into all of the child's values, of which a slice has its own part only.
-    names, contents = (headers.values.field(number).to_pylist() for number in (0, 1))
-    rows = zip(offsets, timestamps, keys, values, ends, ends[1:], strict=False)
+    names, contents = (headers.values.field(number) for number in (0, 1))
+    pairs = list(zip(names.to_pylist(), contents.to_pylist(), strict=True))
+    rows = zip(offsets, values, ends, ends[1:], timestamps, strict=False)
+    try:
+        keys = batch.column("key").cast(pa.string()).to_pylist()
+        ours = not contents.null_count
+    except pa.ArrowInvalid:
+        ours = False
+    if ours:
+        return [
+            Record(topic, partition, offset, key, value, tuple(pairs[start:end]), timestamp)
+            for key, (offset, value, start, end, timestamp) in zip(keys, rows, strict=True)
+        ]
+    raw = batch.column("key").to_pylist()
     return [
-        _record(topic, partition, offset, timestamp, key, value, names[start:end], contents[start:end])
-        for offset, timestamp, key, value, start, end in rows
+        _of_others(topic, partition, offset, key, value, pairs[start:end], timestamp)
+        for key, (offset, value, start, end, timestamp) in zip(raw, rows, strict=True)
     ]
 
 
-def _record(
+def _of_others(
     topic: str,
     partition: int,
     offset: int,
-    timestamp_ms: int,
     key: bytes | None,
     value: bytes | None,
-    names: Sequence[str],
-    contents: Sequence[bytes | None],
+    pairs: Sequence[tuple[str, bytes | None]],
+    timestamp_ms: int,
 ) -> Record:
-    headers = tuple((name, content or b"") for name, content in zip(names, contents, strict=True))
-    without = tuple(number for number, content in enumerate(contents) if content is None)
+    """Return a record that may hold what ours do not."""
+    headers = tuple((name, content or b"") for name, content in pairs)
+    without = tuple(number for number, (_, content) in enumerate(pairs) if content is None)
     return Record.of_bytes(topic, partition, offset, key, value, headers, timestamp_ms, without)

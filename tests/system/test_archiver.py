@@ -306,6 +306,34 @@ async def test_the_commands(stage: Stage) -> None:
     assert await stage.surroundings.run("archive", "mend") == "nothing to do\n"
 
 
+async def test_dev_archives_into_its_own_folder(tmp_path: Path) -> None:
+    """Whatever the settings say: the archive of another log would take records of two."""
+    elsewhere = tmp_path / "elsewhere"
+    surroundings = Surroundings(tmp_path, {"ARCHIVE_URL": f"file://{elsewhere}", "ARCHIVE_MAX_AGE": "1"})
+    async with surroundings.running("dev", probe=surroundings.ports.api):
+        body = {"channel_id": "c", "author_id": "a", "content": "한 줄"}
+        url = f"http://127.0.0.1:{surroundings.ports.api}/messages"
+        async with httpx.AsyncClient() as client:
+            assert (await client.post(url, json=body)).status_code == 201
+        storage = FolderStorage(surroundings.data / "archive")
+        log = open_eventlog(read_settings(surroundings.environment(), dotenv=None))
+
+        async def told() -> bool:
+            return any(each.topic == MESSAGES_CREATED.name for each in await in_log(log))
+
+        await until(told)
+    # Asked to stop it has archived what it had read; what it had not is the next one's.
+    async with surroundings.running("dev", probe=surroundings.ports.api):
+
+        async def complete() -> bool:
+            return in_archive(storage, log) == await in_log(log)
+
+        await until(complete, WITHIN_S)
+    await log.close()
+    assert not elsewhere.is_dir()
+    assert "MAEARI_ARCHIVE_URL is not used" in (tmp_path / "dev.log").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -204,6 +204,38 @@ async def test_the_archive_decides_and_not_the_groups_offsets(stage: Stage) -> N
     await stage.archived(stage.archiver(storage=elsewhere), storage=elsewhere)
 
 
+async def test_holes_of_compaction_are_no_gaps(stage: Stage) -> None:
+    """States that compaction took before they were read leave holes, which nobody misses."""
+    states = [record(MESSAGES_STATE, f"k{number % 4}", str(number)) for number in range(40)]
+    await append(stage.log, states)
+    await stage.log.compact(MESSAGES_STATE)
+    first = stage.archiver()
+    await stage.archived(first)
+    await append(stage.log, states)
+    await stage.log.compact(MESSAGES_STATE)
+    await first.close()
+    second = stage.archiver()
+    await append(stage.log, states[:1])
+
+    async def all_read() -> bool:
+        await second.step()
+        report = await stage.check()
+        return not sum(each.waiting or 0 for each in report.partitions)
+
+    await until(all_read, within_s=30)
+    assert (await stage.check()).findings == ()
+    kept = {(each.partition, each.offset) for each in await in_log(stage.log)}
+    assert kept <= {(each.partition, each.offset) for each in in_archive(stage.storage, stage.log)}
+
+
+async def test_the_check_knows_what_is_not_archived_at_all(stage: Stage) -> None:
+    """Given records and no archiver, all of them are waiting, and nothing is wrong."""
+    await append(stage.log, [record(MESSAGES_CREATED, "c", str(number)) for number in range(7)])
+    report = await stage.check()
+    assert report.ok
+    assert [(each.first, each.end, each.waiting) for each in report.partitions] == [(0, 0, 7)]
+
+
 async def test_members_share_and_rebalance(stage: Stage) -> None:
     """Members come and go while records come in: each is in one file."""
     first = stage.archiver()
