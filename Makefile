@@ -87,7 +87,7 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/runtime.stamp
 # Needs uv; the locks hold for every platform and name no index.
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --quiet --python-version 3.11 \
-		--group build --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+		--extra s3 --group build --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-emit-index-url --quiet --python-version 3.11 \
-		--group build --group dev --constraint requirements.lock \
+		--extra s3 --group build --group dev --constraint requirements.lock \
 		--custom-compile-command "make lock" pyproject.toml -o requirements-dev.lock

@@ -62,6 +62,25 @@ def search_url(value: str) -> str:
     )
 
 
+def archive_url(value: str) -> str:
+    """Where the archive's files are."""
+    if value.startswith("file:///") and len(value) > len("file:///"):
+        return value.rstrip("/")
+    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=/-]*)?", value):
+        return value.rstrip("/")
+    raise ValueError(f"{_without_password(value)!r} is not file:///FOLDER or s3://BUCKET/PREFIX")
+
+
+def endpoint(value: str) -> str:
+    """Where a storage is that speaks like S3."""
+    if not value.startswith(("http://", "https://")):
+        raise ValueError(f"{_without_password(value)!r} is not http(s)://HOST:PORT")
+    _host_and_port(value)
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("the URL names a user: the keys have settings of their own")
+    return value
+
+
 def webhook_url(value: str) -> str:
     """Where webhooks are posted to; it may hold a secret of the receiver's, and is not shown."""
     if not value.startswith(("http://", "https://")) or re.search(r"[\x00-\x20\x7f#]", value):

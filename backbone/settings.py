@@ -4,15 +4,16 @@ A wrong setting raises SettingsError with one line that names it. Nothing else r
 """
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
-from backbone.errors import SetupError
+from backbone.archive.settings import ArchiveSettings, read_archive_settings
+from backbone.environment import Environment
+from backbone.environment import SettingsError as SettingsError  # noqa: PLC0414 - told on
 from backbone.setting_values import (
     alias,
     between,
@@ -31,13 +32,7 @@ from backbone.setting_values import (
     webhook_url,
 )
 
-T = TypeVar("T")
-
 METRICS_PORTS: Mapping[str, int] = {"indexer": 9101, "notifier": 9102, "analytics": 9103, "archiver": 9104}
-
-
-class SettingsError(SetupError):
-    """A setting is wrong; the text names it and says what it may be."""
 
 
 @dataclass(frozen=True)
@@ -110,37 +105,7 @@ class Settings:
     instance: str = "auto"
     senders: tuple[str, ...] = ()
     webhook: WebhookReceiver = WebhookReceiver()
-
-
-class Environment:
-    """Looks settings up by name, without the prefix; `NAME_FILE` names a file that holds the value."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
-
-    def text(self, name: str) -> str | None:
-        """Return the value, None when it is not set or empty."""
-        value = self._variables.get(f"MAEARI_{name}")
-        if value:
-            return value
-        file = self._variables.get(f"MAEARI_{name}_FILE")
-        if not file:
-            return None
-        try:
-            return Path(file).read_text(encoding="utf-8").strip() or None
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise SettingsError(f"MAEARI_{name}_FILE: cannot read {file}: {reason}") from error
-
-    def parsed(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        """Return the parsed value; what `parse` raises as ValueError becomes the one line."""
-        value = self.text(name)
-        if value is None:
-            return default
-        try:
-            return parse(value)
-        except ValueError as error:
-            raise SettingsError(f"MAEARI_{name}: {error}") from error
+    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
 
 
 def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Settings:
@@ -177,6 +142,7 @@ def read_settings(variables: Mapping[str, str], dotenv: Path | None = Path(".env
         instance=env.parsed("INSTANCE", instance, "auto"),
         senders=ways_out,
         webhook=_webhook(env, needed="webhook" in ways_out),
+        archive=read_archive_settings(env, data),
     )
     _check_auth(settings)
     return settings

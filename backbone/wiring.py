@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from backbone.archive import Storage
+from backbone.archive.settings import ArchiveSettings
 from backbone.database.engine import Database
 from backbone.eventlog import EventLog
 from backbone.search import SearchIndex
@@ -63,3 +65,14 @@ def open_search(settings: Settings) -> SearchIndex:
     from backbone.search.embedded import EmbeddedSearchIndex  # noqa: PLC0415
 
     return EmbeddedSearchIndex(Path(settings.search_url.removeprefix("embedded:")), settings.search_alias)
+
+
+def open_archive(settings: ArchiveSettings) -> Storage:
+    """Return the archive of the settings; its calls block. Raises SetupError where a library lacks."""
+    if settings.url.startswith("s3://"):
+        from backbone.archive.objects import open_bucket  # noqa: PLC0415
+
+        return open_bucket(settings)
+    from backbone.archive.folder import FolderStorage  # noqa: PLC0415
+
+    return FolderStorage(Path(settings.url.removeprefix("file://")))

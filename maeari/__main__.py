@@ -7,6 +7,7 @@ import click
 
 from backbone.errors import SetupError
 from backbone.wiring import open_ports
+from maeari.archive import archive
 from maeari.dead_letters import dead_letters
 from maeari.listening import listen, notifications
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
@@ -34,6 +35,9 @@ def dev(data: Path | None) -> None:
     for name in ("database_url", "eventlog_url", "search_url"):
         if getattr(settings, name) != getattr(files, name):
             click.echo(f"maeari dev runs on files: MAEARI_{name.upper()} is not used", err=True)
+    if settings.archive.chosen:
+        # Another log's archive, where two would be mixed up.
+        click.echo("maeari dev runs on files: MAEARI_ARCHIVE_URL is not used", err=True)
     run_service(files, run)
 
 
@@ -60,6 +64,15 @@ def indexer(data: Path | None) -> None:
 def notifier(data: Path | None) -> None:
     """Run the inbox and the WebSockets."""
     from notifier.__main__ import run  # noqa: PLC0415
+
+    run_service(settings_or_exit(data), run)
+
+
+@main.command()
+@data_option
+def archiver(data: Path | None) -> None:
+    """Run the archive of all topics, in Parquet files."""
+    from archiver.__main__ import run  # noqa: PLC0415
 
     run_service(settings_or_exit(data), run)
 
@@ -163,6 +176,7 @@ def lag(group: str | None, as_json: bool, watch: bool, data: Path | None) -> Non
     run_work(settings, lambda: run(settings, group, as_json, watch))
 
 
+main.add_command(archive)
 main.add_command(dead_letters)
 main.add_command(listen)
 main.add_command(notifications)

@@ -1,13 +1,14 @@
-"""`maeari dev`: every room of the platform in one process, on three files in one folder, no server."""
+"""`maeari dev`: every room of the platform in one process, on files in one folder, no server."""
 
 import asyncio
 import sys
 
+from archiver.service import serve as serve_archiver
 from backbone.clock import SystemClock
 from backbone.database.migrations import migrate
 from backbone.http import bind
 from backbone.settings import Settings
-from backbone.wiring import open_ports
+from backbone.wiring import open_archive, open_ports
 from backend.service import new_health
 from backend.service import serve as serve_backend
 from indexer.service import serve as serve_indexer
@@ -31,6 +32,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             async with asyncio.TaskGroup() as services:
                 services.create_task(serve_backend(ports, clock, settings, api, health, stop))
                 services.create_task(serve_indexer(log, ports.search, clock, health, stop))
+                archive = open_archive(settings.archive)
+                services.create_task(serve_archiver(log, archive, clock, settings.archive, health, stop))
                 services.create_task(serve_notifier(log, database, clock, settings, sockets, health, stop))
                 sys.stdout.write(greeting(settings))
                 sys.stdout.flush()

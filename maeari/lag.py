@@ -19,7 +19,7 @@ from backbone.settings import Settings
 from backbone.wiring import open_ports
 from maeari.columns import aligned, counted
 from maeari.parked import ParkedCount, ParkedCounts
-from schemas.topics import GROUP_INDEXER, GROUP_NOTIFIER, GROUP_OF_SENDER, TOPICS_OF_GROUP
+from schemas.topics import GROUP_ARCHIVER, GROUP_INDEXER, GROUP_NOTIFIER, GROUP_OF_SENDER, TOPICS_OF_GROUP
 
 SAMPLE_S = 1.0
 REFRESH_S = 2.0
@@ -75,9 +75,7 @@ class Look(NamedTuple):
 
 async def run(settings: Settings, group: str | None, as_json: bool, watch: bool) -> None:
     """Print the lag of one group or of all, once or until interrupted."""
-    # A way out that is not in use reads nothing, and is behind nothing.
-    in_use = (GROUP_INDEXER, GROUP_NOTIFIER, *(GROUP_OF_SENDER[sender] for sender in settings.senders))
-    groups = [group] if group else list(in_use)
+    groups = [group] if group else in_use(settings)
     async with open_ports(settings) as ports:
         async for lag in samples(ports.eventlog, groups, REFRESH_S if watch else None):
             text = msgspec.json.encode(lag).decode() + "\n" if as_json else table(lag)
@@ -85,6 +83,15 @@ async def run(settings: Settings, group: str | None, as_json: bool, watch: bool)
                 text = f"{_CLEAR}{text}" if sys.stdout.isatty() else f"{text}\n"
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+def in_use(settings: Settings) -> list[str]:
+    """Return the groups that are: what is not in use reads nothing, and is behind nothing."""
+    groups = [GROUP_INDEXER, GROUP_NOTIFIER, *(GROUP_OF_SENDER[sender] for sender in settings.senders)]
+    # On files `maeari dev` archives, too; on servers those do who say where to.
+    if settings.archive.chosen or settings.eventlog_url.startswith("embedded:"):
+        groups.append(GROUP_ARCHIVER)
+    return groups
 
 
 async def samples(eventlog: EventLog, groups: Sequence[str], refresh_s: float | None) -> AsyncIterator[Lag]:

@@ -28,6 +28,7 @@ _SETTING_OF = {
     "database": "MAEARI_DATABASE_URL",
     "eventlog": "MAEARI_EVENTLOG_URL",
     "search": "MAEARI_SEARCH_URL",
+    "archive": "MAEARI_ARCHIVE_URL",
 }
 
 # More than a process can serve.
@@ -48,13 +49,14 @@ def settings_or_exit(data: Path | None = None) -> Settings:
 
 
 def embedded_only(settings: Settings) -> Settings:
-    """Return the settings with all three stores as files in the data folder."""
+    """Return the settings with all stores as files in the data folder."""
     files = read_settings({"MAEARI_DATA": str(settings.data)}, dotenv=None)
     return replace(
         settings,
         database_url=files.database_url,
         eventlog_url=files.eventlog_url,
         search_url=files.search_url,
+        archive=replace(settings.archive, url=files.archive.url, chosen=False),
     )
 
 

@@ -9,6 +9,7 @@ from schemas.frames import SUBPROTOCOL
 from schemas.topics import (
     ALL_TOPICS,
     DEAD_LETTERS,
+    GROUP_ARCHIVER,
     GROUP_INDEXER,
     GROUP_NOTIFIER,
     GROUP_OF_SENDER,
@@ -207,6 +208,7 @@ _READ_BY = {
     GROUP_INDEXER: ("messages.created", "messages.updated", "messages.deleted"),
     GROUP_NOTIFIER: ("messages.created", "messages.updated", "messages.deleted", "channels.changed"),
     **dict.fromkeys(GROUP_OF_SENDER.values(), ("notifications.sent",)),
+    GROUP_ARCHIVER: tuple(topic.name for topic in ALL_TOPICS),
     GROUP_REBUILDER: ("messages.state", "messages.created", "messages.updated", "messages.deleted"),
 }
 

@@ -54,6 +54,7 @@ ALL_TOPICS = (
 # The consumer groups, as the outside sees them.
 GROUP_INDEXER = "search-indexer"
 GROUP_NOTIFIER = "notification-service"
+GROUP_ARCHIVER = "archive-service"
 GROUP_REBUILDER = "state-rebuilder"
 # Each way out has a group of its own: one that is down holds up no other, nor has it sent again.
 GROUP_OF_SENDER = {"console": "notification-console", "webhook": "notification-webhook"}
@@ -62,6 +63,7 @@ GROUP_OF_SENDER = {"console": "notification-console", "webhook": "notification-w
 TOPICS_OF_GROUP = {
     GROUP_INDEXER: MESSAGE_TOPICS,
     GROUP_NOTIFIER: STREAM_TOPICS,
+    GROUP_ARCHIVER: ALL_TOPICS,
     **dict.fromkeys(GROUP_OF_SENDER.values(), (NOTIFICATIONS_SENT,)),
 }
 

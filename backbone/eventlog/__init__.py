@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from backbone.errors import Unavailable
+from backbone.eventlog.record import Headers as Headers
+from backbone.eventlog.record import NewRecord as NewRecord
+from backbone.eventlog.record import Record as Record
+from backbone.eventlog.record import TopicPartition as TopicPartition
 from schemas.topics import Topic
 
 DEPENDENCY = "eventlog"
@@ -18,51 +22,6 @@ DEPENDENCY = "eventlog"
 
 MAX_RECORD_BYTES = 1_000_000
 """What every adapter takes of key, value and headers together: Kafka's default of 1 MiB, less overhead."""
-
-Headers = tuple[tuple[str, bytes], ...]
-
-
-class TopicPartition(NamedTuple):
-    """One partition of one topic."""
-
-    topic: str
-    partition: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewRecord:
-    """A record to be written; `value` None is a tombstone.
-
-    The partition is murmur2 of `ordering_key`, over the number of the topic's partitions.
-    """
-
-    topic: str
-    key: str
-    ordering_key: str
-    value: bytes | None
-    headers: Headers = ()
-
-    @property
-    def size_bytes(self) -> int:
-        headers = sum(len(name) + len(value) for name, value in self.headers)
-        return len(self.key.encode()) + len(self.value or b"") + headers
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record as it was read; `timestamp_ms` is when it was appended, in epoch milliseconds."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: str | None
-    value: bytes | None
-    headers: Headers
-    timestamp_ms: int
-
-    @property
-    def topic_partition(self) -> TopicPartition:
-        return TopicPartition(self.topic, self.partition)
 
 
 class RecordTooLarge(Exception):

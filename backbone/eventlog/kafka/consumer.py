@@ -129,6 +129,8 @@ class KafkaConsumer:
             self._in_hand.take(fetched)
             self._handed_out.update({place: batch[-1].offset + 1 for place, batch in fetched.items()})
         elif not more:
+            # Nothing is in hand: what is asked for from here on is of the present assignment.
+            self._assignment_read = self._assignment
             self._lookout.require_answer()
             await self._commit_past_markers(driver)
         return self._names.records(fetched)

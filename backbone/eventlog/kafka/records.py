@@ -30,16 +30,17 @@ class Names:
         return TopicPartition(self.bare(place.topic), place.partition)
 
     def records(self, fetched: Mapping[KafkaPartition, Iterable[ConsumerRecord]]) -> list[Record]:
-        """Return what `getmany` gave; a key that is no UTF-8 (not one of ours) is read as well as it goes."""
+        """Return what `getmany` gave."""
         return [
-            Record(
+            Record.of_bytes(
                 self.bare(place.topic),
                 place.partition,
                 raw.offset,
-                None if raw.key is None else raw.key.decode(errors="replace"),
+                raw.key,
                 raw.value,
                 tuple((name, value or b"") for name, value in raw.headers),
                 raw.timestamp,
+                tuple(number for number, (_, value) in enumerate(raw.headers) if value is None),
             )
             for place, batch in fetched.items()
             for raw in batch
