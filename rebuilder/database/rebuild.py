@@ -29,7 +29,7 @@ from rebuilder.database.report import DatabaseReport, Outcome
 from rebuilder.database.side import Beside, Side, beside, drop_side, found, make_side
 from rebuilder.database.sources import Source
 from rebuilder.database.storing import Contradicted, noted_offsets, noted_problems
-from rebuilder.database.structure import restore
+from rebuilder.database.structure import detail_of, restore
 from rebuilder.database.summary import counts_of, digests_of
 from rebuilder.patience import patiently
 
@@ -177,7 +177,10 @@ class Rebuild:
             self.progress.step("look for repeats")
             if wrong := await checking.without_repeats(self.side):
                 raise Contradicted(f"the log contradicts itself: {wrong}") from None
-            await restore(self.side.database, foreign=False)
+            try:
+                await restore(self.side.database, foreign=False)
+            except* IntegrityError as group:
+                raise Contradicted(f"the log contradicts itself: {detail_of(group)}") from None
         if not self.side.embedded:
             await touch_channels(self.side)
 

@@ -127,10 +127,10 @@ async def noted_offsets(side: Side) -> dict[TopicPartition, int]:
 
 async def noted_problems(side: Side) -> list[Problem]:
     """Return the records that could not be read, in order."""
-    query = select(problems).order_by(problems.c.topic, problems.c.partition, problems.c.offset)
+    query = select(problems).order_by(problems.c.topic, problems.c.partition, problems.c.at_offset)
     async with side.database.looking() as connection:
         rows = (await connection.execute(query)).all()
     return [
-        Problem(topic=row.topic, partition=row.partition, offset=row.offset, reason=row.reason)
+        Problem(topic=row.topic, partition=row.partition, offset=row.at_offset, reason=row.reason)
         for row in rows
     ]

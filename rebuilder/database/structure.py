@@ -6,6 +6,7 @@ What they are is asked of the database that the migrations made, so a later migr
 import asyncio
 
 from sqlalchemy import delete, insert, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
@@ -85,6 +86,14 @@ async def restore(database: Database, *, foreign: bool) -> None:
     async with asyncio.TaskGroup() as tasks:
         for statements in by_table.values():
             tasks.create_task(_make(database, statements))
+
+
+def detail_of(group: BaseExceptionGroup[IntegrityError]) -> str:
+    """Return what rows are twice there, in the database's words."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(getattr(error, "orig", error)).split()).rsplit(">: ", 1)[-1]
 
 
 async def _make(database: Database, statements: list[tuple[int, str]]) -> None:

@@ -1,7 +1,9 @@
 """What the side tables hold: their rows counted, and a digest of each channel's messages."""
 
 from typing import Any
+from unicodedata import normalize
 
+import msgspec
 from sqlalchemy import Column, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,16 +15,29 @@ from backbone.database.tables import (
     message_events,
     messages,
 )
-from backend.domain.state import MessageRecord
-from backend.rows import message_from_row
-from indexer.projection import document_of_event
 from rebuilder.database.report import Counts
 from rebuilder.digest import Digests, message_hash
-from schemas.documents import IndexedDocument
-from schemas.events import MessageCreated, MessageDeleted
-from schemas.messages import DeletedMessage
+from schemas.clock import format_ms
+from schemas.documents import SearchDocument
 
 _STEP = 2_000
+_message = messages.c
+_READ = (
+    _message.message_id,
+    _message.channel_id,
+    _message.author_id,
+    _message.content,
+    _message.mentions,
+    _message.attachments,
+    _message.parent_id,
+    _message.sequence,
+    _message.version,
+    _message.created_at,
+    _message.updated_at,
+    _message.deleted_at,
+    channels.c.private,
+)
+_mentions: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
 
 
 async def counts_of(database: Database, records: int, differing: int, problems: int) -> Counts:
@@ -44,32 +59,51 @@ async def counts_of(database: Database, records: int, differing: int, problems: 
 async def digests_of(database: Database) -> Digests:
     """Return the digests of the channels' messages, which are read some at a time. Raises Unavailable."""
     digests = Digests()
-    query = select(messages, channels.c.private).join(
-        channels, channels.c.channel_id == messages.c.channel_id
+    query = (
+        select(*_READ)
+        .join(channels, channels.c.channel_id == _message.channel_id)
+        .execution_options(yield_per=_STEP)
     )
     async with database.looking() as connection:
-        result = await connection.stream(query.execution_options(yield_per=_STEP))
-        async for row in result.mappings():
-            message_id, document = _document(message_from_row(row), bool(row["private"]))
-            digests.add(document.channel, message_hash(message_id, document), document.deleted)
+        result = await connection.stream(query)
+        async for rows in result.partitions():
+            for row in rows:
+                message_id, document = _document(*row)
+                digests.add(document.channel, message_hash(message_id, document), document.deleted)
     return digests
 
 
-def _document(record: MessageRecord, private: bool) -> IndexedDocument:
-    message = record.message
-    envelope = {"event_id": "", "timestamp": 0, "sequence": message.version, "private": private}
-    if not record.deleted:
-        return document_of_event(MessageCreated(**envelope, payload=message))  # type: ignore[arg-type]
-    gone = DeletedMessage(
-        message_id=message.message_id,
-        channel_id=message.channel_id,
-        author_id=message.author_id,
-        sequence=message.sequence,
-        version=message.version,
-        deleted_at=message.updated_at,
-        deleted_by=record.deleted_by or "",
+def _document(
+    message_id: str,
+    channel_id: str,
+    author_id: str,
+    content: str,
+    mentions: str,
+    attachments: str,
+    parent_id: str | None,
+    sequence: int,
+    version: int,
+    created_at: int,
+    updated_at: int,
+    deleted_at: int | None,
+    private: bool,
+) -> tuple[str, SearchDocument]:
+    """Return what an index holds of the message, as `indexer.projection` makes it of an event."""
+    gone = deleted_at is not None
+    return message_id, SearchDocument(
+        content=normalize("NFC", content),
+        author=author_id,
+        channel=channel_id,
+        created_at=None if gone else format_ms(created_at),
+        updated_at=format_ms(updated_at),
+        mentions=() if mentions == "[]" else _mentions.decode(mentions),
+        has_attachment=attachments != "[]",
+        parent_id=None if gone else parent_id,
+        private=bool(private),
+        sequence=sequence,
+        version=version,
+        deleted=gone,
     )
-    return document_of_event(MessageDeleted(**envelope, payload=gone))  # type: ignore[arg-type]
 
 
 async def _count(connection: AsyncConnection, column: Column[Any]) -> int:

@@ -59,7 +59,7 @@ problems = Table(
     own,
     Column("topic", Text, primary_key=True),
     Column("partition", Integer, primary_key=True),
-    Column("offset", BigInteger, primary_key=True),
+    Column("at_offset", BigInteger, primary_key=True),
     Column("reason", Text, nullable=False),
     comment="Records that cannot be read or applied.",
 )
