@@ -28,7 +28,7 @@ async def catch_up(live: AsyncConnection, side: Side, reader: Reader, records: l
     wishes = await _bring_untold(live, side)
     ends: Mapping[TopicPartition, int] = await patiently(lambda: reader.end_offsets(undecided=True))
     behind = missing(reader, ends)
-    records.append(await load(side, reader, ends, lambda _offsets: None, bulk=False))
+    records.append(await load(side, reader, ends, lambda _offsets: None))
     # Of preferences the last one counts: what the log has yet to be told comes after what it has.
     await store(side, wishes, {})
     await fold(side, lambda _folded: None)

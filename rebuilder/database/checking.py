@@ -12,7 +12,7 @@ _TWICE = (
     "DELETE FROM message_events a USING message_events b WHERE a.channel_id = b.channel_id"
     " AND a.sequence = b.sequence AND a.body = b.body AND a.ctid > b.ctid",
     "DELETE FROM messages a USING messages b WHERE a.message_id = b.message_id"
-    " AND a.version = b.version AND a.ctid > b.ctid",
+    " AND (a.version < b.version OR (a.version = b.version AND a.ctid > b.ctid))",
     "DELETE FROM idempotency_keys a USING idempotency_keys b WHERE a.author_id = b.author_id"
     " AND a.key_hash = b.key_hash AND a.message_id = b.message_id AND a.ctid > b.ctid",
 )
@@ -41,6 +41,17 @@ async def without_repeats(side: Side) -> str | None:
     if not rows:
         return None
     return "; ".join(f"channel {row.channel_id!r}: two different events {row.sequence}" for row in rows)
+
+
+async def headless(side: Side) -> list[str]:
+    """Return the first channels of which there are events and no creation."""
+    query = text(
+        "SELECT n.channel_id FROM rebuild_counters n LEFT JOIN channels c ON c.channel_id = n.channel_id"
+        " WHERE c.channel_id IS NULL ORDER BY n.channel_id LIMIT :limit"
+    )
+    async with side.database.looking() as connection:
+        found = await connection.scalars(query, {"limit": GAPS_NAMED})
+    return [f"channel {channel_id!r}: its creation is missing" for channel_id in found]
 
 
 async def gaps(side: Side) -> list[str]:

@@ -9,7 +9,7 @@ from backbone.wiring import Ports
 from rebuilder.database.rebuild import Rebuild, Ways
 from rebuilder.database.report import DatabaseReport
 from rebuilder.database.side import open_side
-from rebuilder.database.sources import LogSource, Source
+from rebuilder.database.sources import EventsSource, Source, StateSource
 from rebuilder.sole import as_the_only_one
 from schemas.events import encode
 
@@ -35,10 +35,12 @@ def print_report(report: DatabaseReport, as_json: bool) -> None:
 def _source(ports: Ports, name: str) -> Source:
     match name:
         case "events":
-            return LogSource(ports.eventlog)
-        case "archive" | "state":
+            return EventsSource(ports.eventlog)
+        case "state":
+            return StateSource(ports.eventlog)
+        case "archive":
             raise SetupError(
-                f"rebuild database --from {name} is not supported by this version yet; use events"
+                "rebuild database --from archive is not supported by this version yet: use events"
             )
         case _:
             raise SetupError(f"--from {name!r} is not one of events, state")

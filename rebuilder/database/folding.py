@@ -15,11 +15,17 @@ from backbone.database.rows import RowsStatement, insert_rows
 from backbone.database.tables import channel_members, channels, messages
 from backend.domain.evolve import evolve_channel, evolve_member, evolve_message, member_of
 from backend.domain.state import MemberState, MessageRecord
-from backend.rows import CHANNEL_COLUMNS, MESSAGE_COLUMNS, channel_to_row, message_to_row
+from backend.rows import CHANNEL_COLUMNS, MESSAGE_COLUMNS, channel_to_row, message_from_row, message_to_row
 from rebuilder.database.rows import CHANNEL, MEMBERS, MESSAGE
 from rebuilder.database.side import Side
 from rebuilder.database.tables import touched
-from schemas.events import ChannelCreated, ChannelsEvent, decode_message_event, decode_stream_event
+from schemas.events import (
+    ChannelCreated,
+    ChannelsEvent,
+    MessagesEvent,
+    decode_message_event,
+    decode_stream_event,
+)
 
 _AT_ONCE = 500
 _id = Column("id", Text)
@@ -41,6 +47,7 @@ _HISTORIES = RowsStatement(
     "SELECT e.message_id, e.body FROM message_events e JOIN {given} ON given.id = e.message_id"
     " JOIN channels c ON c.channel_id = e.channel_id ORDER BY e.message_id, e.sequence",
 )
+_STORED = RowsStatement([_id], "SELECT m.* FROM messages m JOIN {given} ON given.id = m.message_id")
 _channel = channels.c
 _PUT_CHANNELS = insert_rows(channels, CHANNEL_COLUMNS, changing=[_channel.name])
 _NUMBER = RowsStatement(
@@ -167,22 +174,32 @@ async def _number_channels(connection: AsyncConnection, ids: Sequence[str]) -> l
 
 async def _fold_messages(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
     rows = (await _HISTORIES.execute(connection, _single(ids))).all()
+    stored = {
+        row["message_id"]: message_from_row(row)
+        for row in (await _STORED.execute(connection, _single(ids))).mappings()
+    }
     folded: dict[str, MessageRecord] = {}
     for message_id, its in groupby(rows, key=lambda row: row.message_id):
-        record: MessageRecord | None = None
-        try:
-            for row in its:
-                event = decode_message_event(row.body)
-                if record is None and event.payload.sequence != event.sequence:
-                    raise ValueError("its creation has yet to come")
-                record = evolve_message(record, event)
-        except ValueError:
-            continue
+        events = [decode_message_event(row.body) for row in its]
+        record = _record_after(stored.get(message_id), events)
         if record is not None:
             folded[message_id] = record
     if folded:
         await _PUT_MESSAGES.execute(connection, [message_to_row(folded[each]) for each in sorted(folded)])
     return list(folded)
+
+
+def _record_after(stored: MessageRecord | None, events: Sequence[MessagesEvent]) -> MessageRecord | None:
+    """Return the message after its events, which follow its creation, or a state where that is not there."""
+    record = None
+    if events[0].payload.sequence != events[0].sequence:
+        if stored is None:
+            return None  # its creation has yet to come
+        record = stored
+        events = [event for event in events if event.sequence > stored.message.version]
+    for event in events:
+        record = evolve_message(record, event)
+    return record
 
 
 def _single(ids: Sequence[str]) -> list[tuple[str]]:

@@ -4,12 +4,12 @@ Guarantees: it holds a batch or two of each part, whatever the log holds; readin
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from backbone.errors import CommitUnknown, Unavailable
 from backbone.eventlog import DEPENDENCY, Reader, Record, TopicPartition
-from rebuilder.database.rows import chunk_of
+from rebuilder.database.rows import Chunk, chunk_of
 from rebuilder.database.side import Side
 from rebuilder.database.storing import store
 from rebuilder.patience import patiently
@@ -33,19 +33,43 @@ def missing(reader: Reader, ends: Offsets) -> int:
     return sum(max(0, end - positions.get(place, 0)) for place, end in ends.items())
 
 
-async def load(side: Side, reader: Reader, ends: Offsets, loaded: Loaded, *, bulk: bool) -> int:
+Chunked = Callable[[Sequence[Record]], Chunk]
+
+
+def events_in_bulk(records: Sequence[Record]) -> Chunk:
+    """Take records for rows that nothing was made of yet."""
+    return chunk_of(records, bulk=True)
+
+
+def events_in_place(records: Sequence[Record]) -> Chunk:
+    """Take records for rows that may be there already."""
+    return chunk_of(records, bulk=False)
+
+
+async def load(
+    side: Side,
+    reader: Reader,
+    ends: Offsets,
+    loaded: Loaded,
+    chunked: Chunked = events_in_place,
+    *,
+    exactly: bool = False,
+) -> int:
     """Read on until the positions have reached `ends`; return how many records those were.
 
-    `loaded` is told of offsets passed. Raises Unavailable, NotLoaded, or Contradicted.
+    What was read beyond is stored too, but not with `exactly`: then it is to be read again. `loaded` is told of offsets passed. Raises Unavailable, NotLoaded, or Contradicted.
     """
     count = 0
     writing: asyncio.Task[None] | None = None
     try:
         while left := missing(reader, ends):
             records = await _read(reader, ends)
-            count += len(records)
-            chunk = chunk_of(records, bulk=bulk)
             positions = dict(reader.positions())
+            if exactly:
+                records = [each for each in records if each.offset < ends[each.topic_partition]]
+                positions = {place: min(at, ends.get(place, at)) for place, at in positions.items()}
+            count += len(records)
+            chunk = chunked(records)
             if writing is not None:
                 await writing
             writing = asyncio.create_task(_write(partial(store, side, chunk, positions)))

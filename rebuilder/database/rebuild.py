@@ -24,14 +24,14 @@ from rebuilder.database import checking, swapping
 from rebuilder.database.catching_up import catch_up
 from rebuilder.database.comparing import Difference, compare, lagging, note_proven, persisting
 from rebuilder.database.folding import fold, left, touch_channels
-from rebuilder.database.loading import NotLoaded, load, missing
+from rebuilder.database.loading import NotLoaded
 from rebuilder.database.report import DatabaseReport, Outcome
 from rebuilder.database.side import Beside, Side, beside, drop_side, found, make_side
 from rebuilder.database.sources import Source
+from rebuilder.database.states import number
 from rebuilder.database.storing import Contradicted, noted_offsets, noted_problems
 from rebuilder.database.structure import detail_of, restore
 from rebuilder.database.summary import counts_of, digests_of
-from rebuilder.patience import patiently
 
 LOOKS = 3
 SWAP_ATTEMPTS = 3
@@ -88,7 +88,7 @@ class Rebuild:
         await self._prepare()
         try:
             await self._build()
-            reader = await self._reader()
+            reader = await self.source.reader(self.side)
             try:
                 return await self._conclude(reader)
             finally:
@@ -140,26 +140,7 @@ class Rebuild:
             self.phases[phase] = round(self.phases.get(phase, 0.0) + time.monotonic() - began, 3)
 
     async def _load(self) -> None:
-        parts = await self.source.parts()
-        noted = await noted_offsets(self.side)
-        readers: list[Reader] = []
-        try:
-            for part in parts:
-                readers.append(await self.source.open([part]))
-                readers[-1].seek({p: at for p, at in noted.items() if p in readers[-1].positions()})
-            every_end = [await patiently(reader.end_offsets) for reader in readers]
-            pairs = list(zip(readers, every_end, strict=True))
-            self.progress.step("load", sum(missing(reader, ends) for reader, ends in pairs))
-            bulk = not self.side.embedded
-            async with asyncio.TaskGroup() as tasks:
-                loads = [
-                    tasks.create_task(load(self.side, reader, ends, self.progress.advance, bulk=bulk))
-                    for reader, ends in pairs
-                ]
-            self.records += [each.result() for each in loads]
-        finally:
-            for reader in readers:
-                await reader.close()
+        self.records.append(await self.source.load(self.side, self.progress))
         await self._check_problems()
 
     async def _check_problems(self) -> None:
@@ -181,17 +162,19 @@ class Rebuild:
                 await restore(self.side.database, foreign=False)
             except* IntegrityError as group:
                 raise Contradicted(f"the log contradicts itself: {detail_of(group)}") from None
-        if not self.side.embedded:
+        if self.source.whole_record and not self.side.embedded:
             await touch_channels(self.side)
 
     async def _fold(self) -> None:
         self.progress.step("fold")
         await fold(self.side, self.progress.advance)
+        if not self.source.whole_record:
+            await number(self.side)
 
     async def _join(self) -> None:
         # What the ends cut in two is whole once the rest is read, if it is anywhere.
         if await left(self.side):
-            reader = await self._reader()
+            reader = await self.source.reader(self.side)
             try:
                 async with self.live.looking() as connection:
                     await catch_up(connection, self.side, reader, self.records)
@@ -201,17 +184,14 @@ class Rebuild:
         await restore(self.side.database, foreign=True)
 
     async def _check_gaps(self) -> None:
-        if not await left(self.side):
+        self.gaps = await checking.headless(self.side)
+        if await left(self.side):
+            self.gaps += await checking.gaps(self.side)
+        elif not self.gaps:
             return
-        self.gaps = await checking.gaps(self.side)
         cut = await self.source.beginnings()
         why = "".join(f"; {topic} begins at offsets {', '.join(map(str, at))}" for topic, at in cut.items())
         raise NotProven(f"the log lacks events, which cannot be restored{why}")
-
-    async def _reader(self) -> Reader:
-        reader = await self.source.open()
-        reader.seek(await noted_offsets(self.side))
-        return reader
 
     async def _conclude(self, reader: Reader) -> DatabaseReport:
         await self._catch_up(reader)
@@ -224,6 +204,10 @@ class Rebuild:
             return await self._report("compared")
         if self.differing and not self.ways.accept_differences:
             raise NotProven(f"rows that differ: {self.differing:,}; --accept-differences swaps all the same")
+        if not (empty or self.source.whole_record or self.ways.accept_differences):
+            raise NotProven(
+                "states lack the history that is live: use --from events, or --accept-differences to lose it"
+            )
         async with self._timed("swap"):
             await self._swap(reader, prove=not (empty or self.ways.accept_differences))
         log.info("rebuild_database_swapped", side=self.side.name)
@@ -255,7 +239,7 @@ class Rebuild:
         for _ in range(LOOKS):
             async with self._beside() as near:
                 late = await lagging(near)
-                number, found_now = await compare(near, held=False)
+                number, found_now = await compare(near, held=False, record=self.source.whole_record)
             await self._catch_up(reader)
             async with self._beside() as near:
                 found_now += await persisting(near, late)
@@ -306,7 +290,9 @@ class Rebuild:
                 await self._check_gaps()
                 await swapping.attach(near, self.side)
                 if prove:
-                    self.differing, self.differences = await compare(near, held=True)
+                    self.differing, self.differences = await compare(
+                        near, held=True, record=self.source.whole_record
+                    )
                     if self.differing:
                         raise NotProven(f"rows that differ once writes were held: {self.differing:,}")
                 await swapping.keep_tombstones(near)

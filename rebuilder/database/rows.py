@@ -44,6 +44,8 @@ class Chunk:
     keys: Rows = field(default_factory=list)
     touched: dict[tuple[str, str], None] = field(default_factory=dict)
     wishes: list[UsersEvent] = field(default_factory=list)
+    counters: dict[str, tuple[int, int]] = field(default_factory=dict)
+    created: Rows = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def take(self, record: Record) -> None:
@@ -55,14 +57,18 @@ class Chunk:
             event = read_stream_event(record)
             self.add(event, (record.value or b"").decode())
         except (Poison, ValueError) as error:
-            self.problems.append(
-                Problem(
-                    topic=record.topic,
-                    partition=record.partition,
-                    offset=record.offset,
-                    reason=f"{UNREADABLE}: {error}",
-                )
+            self.note(record, error)
+
+    def note(self, record: Record, error: Exception) -> None:
+        """Add a record that cannot be read."""
+        self.problems.append(
+            Problem(
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                reason=f"{UNREADABLE}: {error}",
             )
+        )
 
     def add(self, event: StreamEvent, body: str) -> None:
         """Add an event of a channel's stream; `body` is its JSON. Raises ValueError."""

@@ -16,7 +16,7 @@ from backbone.preferences import DEFAULT_LEVEL
 from backend.rows import MESSAGE_COLUMNS
 from rebuilder.database.rows import Chunk, Rows
 from rebuilder.database.side import Side
-from rebuilder.database.tables import offsets, problems, touched
+from rebuilder.database.tables import counters, created, offsets, problems, touched
 from rebuilder.report import Problem
 from schemas.events import UserChannelLevelSet, UserDoNotDisturbSet, UsersEvent
 
@@ -46,6 +46,22 @@ _hour = quiet_hours.c
 _SET_HOURS = insert_rows(quiet_hours, tuple(_hour), changing=[_hour.starts_at, _hour.ends_at, _hour.timezone])
 
 
+_INSERT_CREATED = insert_rows(created, tuple(created.c))
+_RAISE_COUNTERS = insert_rows(
+    counters, tuple(counters.c), rising=[counters.c.sequence, counters.c.happened_at]
+)
+# A state of a channel that is not there yet is that of an event which is still to be read.
+_NAMES = ", ".join(column.name for column in MESSAGE_COLUMNS)
+_PUT_STATES = RowsStatement(
+    MESSAGE_COLUMNS,
+    f"INSERT INTO messages ({_NAMES}) SELECT {_NAMES} FROM {{given}}"
+    " WHERE channel_id IN (SELECT channel_id FROM channels) ORDER BY row_number"
+    " ON CONFLICT (message_id) DO UPDATE SET "
+    + ", ".join(f"{c.name} = excluded.{c.name}" for c in MESSAGE_COLUMNS if not c.primary_key)
+    + " WHERE excluded.version >= messages.version",
+)
+
+
 class Contradicted(Exception):
     """The log holds two events under one number of a channel; the text says which."""
 
@@ -64,6 +80,9 @@ async def store(side: Side, chunk: Chunk, positions: Mapping[TopicPartition, int
             await _NOTE_PROBLEMS.execute(connection, found)
         if chunk.wishes:
             await _apply_wishes(connection, chunk.wishes)
+        if chunk.counters:
+            rows = [(channel_id, *numbers) for channel_id, numbers in sorted(chunk.counters.items())]
+            await _RAISE_COUNTERS.execute(connection, rows)
         if chunk.bulk:
             await _copy(connection, chunk)
         else:
@@ -76,12 +95,17 @@ async def _copy(connection: AsyncConnection, chunk: Chunk) -> None:
         (messages, MESSAGE_COLUMNS, chunk.messages),
         (idempotency_keys, tuple(idempotency_keys.c), chunk.keys),
         (touched, tuple(touched.c), list(chunk.touched)),
+        (created, tuple(created.c), chunk.created),
     ):
         if rows:
             await copy_rows(connection, table, columns, rows)
 
 
 async def _insert(connection: AsyncConnection, chunk: Chunk) -> None:
+    if chunk.created:
+        await _INSERT_CREATED.execute(connection, chunk.created)
+    if chunk.messages:
+        await _PUT_STATES.execute(connection, chunk.messages)
     if not chunk.events:
         return
     events = sorted(chunk.events, key=lambda row: (row[0], row[1]))
@@ -89,7 +113,8 @@ async def _insert(connection: AsyncConnection, chunk: Chunk) -> None:
     wrong = (await _CONTRADICTED.execute(connection, [(row[0], row[1], row[6]) for row in events])).first()
     if wrong is not None:
         raise Contradicted(f"channel {wrong[0]!r}: the log holds two different events {wrong[1]}")
-    await _TOUCH.execute(connection, list(chunk.touched))
+    if chunk.touched:
+        await _TOUCH.execute(connection, list(chunk.touched))
     if keys := _last_of_each(chunk.keys):
         await _INSERT_KEYS.execute(connection, keys)
 

@@ -73,6 +73,24 @@ structure = Table(
     comment="What was taken from the tables for the load, to be made again after it.",
 )
 
+counters = Table(
+    "rebuild_counters",
+    own,
+    Column("channel_id", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("happened_at", BigInteger, nullable=False),
+    comment="From states: the highest number of a channel in the topics of events.",
+)
+
+created = Table(
+    "rebuild_created",
+    own,
+    Column("message_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("parent_id", Text),
+    comment="From states: what the state of a deleted message does not tell.",
+)
+
 proven = Table(
     "rebuild_proven",
     own,

@@ -11,7 +11,7 @@ from backbone.settings import Settings
 from rebuilder.database.rebuild import Rebuild, Ways
 from rebuilder.database.report import DatabaseReport
 from rebuilder.database.side import open_side
-from rebuilder.database.sources import LogSource
+from rebuilder.database.sources import EventsSource, StateSource
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, make_topics, running_backend
 from tests.support.database import own_database
@@ -48,5 +48,6 @@ async def rebuild(backend: Backend, ways: Ways | None = None) -> DatabaseReport:
     """Rebuild the backend's database."""
     chosen, ports = ways or Ways(), backend.ports
     async with open_side(ports.database, chosen.into) as side:
-        work = Rebuild(ports.database, side, LogSource(ports.eventlog), chosen, Silent())
+        source = (StateSource if chosen.source == "state" else EventsSource)(ports.eventlog)
+        work = Rebuild(ports.database, side, source, chosen, Silent())
         return await work.run()

@@ -21,7 +21,7 @@ from backbone.settings import read_settings
 from backbone.wiring import open_ports
 from rebuilder.database import folding, loading, rebuild, swapping
 from rebuilder.database.side import open_side
-from rebuilder.database.sources import LogSource
+from rebuilder.database.sources import EventsSource
 
 def dying(module, name, before, calls=1):
     real, left = getattr(module, name), [calls]
@@ -50,7 +50,7 @@ async def main():
     async with open_ports(read_settings(dict(os.environ), dotenv=None)) as ports:
         async with open_side(ports.database, "maeari_rebuild") as side:
             ways = rebuild.Ways()
-            await rebuild.Rebuild(ports.database, side, LogSource(ports.eventlog), ways, Silent()).run()
+            await rebuild.Rebuild(ports.database, side, EventsSource(ports.eventlog), ways, Silent()).run()
 
 asyncio.run(main())
 """
