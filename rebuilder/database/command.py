@@ -39,8 +39,6 @@ def _source(ports: Ports, name: str) -> Source:
         case "state":
             return StateSource(ports.eventlog)
         case "archive":
-            raise SetupError(
-                "rebuild database --from archive is not supported by this version yet: use events"
-            )
+            raise SetupError("rebuild database --from archive is not supported by this version yet")
         case _:
             raise SetupError(f"--from {name!r} is not one of events, state")

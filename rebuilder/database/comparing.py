@@ -99,7 +99,8 @@ _COUNTERS = _Compared(channels, ("last_sequence", "last_event_at"))
 async def compare(beside: Beside, *, held: bool, record: bool = True) -> tuple[int, list[Difference]]:
     """Return how many rows differ, and the first of them.
 
-    Without the `record` events are not looked at. With writes `held` everything must be the same: only what was not proven before is looked at.
+    Without the `record` events are not looked at. With writes `held` everything must be the same: only what
+    was not proven before is looked at.
     """
     every = [*_COMPARED, _COUNTERS, *_PREFERENCES] if held else list(_COMPARED)
     if not record:

@@ -57,7 +57,8 @@ async def load(
 ) -> int:
     """Read on until the positions have reached `ends`; return how many records those were.
 
-    What was read beyond is stored too, but not with `exactly`: then it is to be read again. `loaded` is told of offsets passed. Raises Unavailable, NotLoaded, or Contradicted.
+    What was read beyond is stored too, but not with `exactly`: then it is to be read again. `loaded` is told
+    of offsets passed. Raises Unavailable, NotLoaded, or Contradicted.
     """
     count = 0
     writing: asyncio.Task[None] | None = None

@@ -75,7 +75,7 @@ _NUMBER = (
 
 
 async def load_states(side: Side, eventlog: EventLog, advance: Advance) -> int:
-    """Load all that lies before the present ends; return how many records were read. Raises as `load` does."""
+    """Load what lies before the present ends; return how many records were read. Raises as `load` does."""
     bulk = not side.embedded
     count = 0
     async with (
