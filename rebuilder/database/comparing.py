@@ -168,7 +168,7 @@ async def _differing(beside: Beside, compared: _Compared, *, held: bool) -> tupl
     for how, query in queries:
         rows = await _rows(beside.connection, f"SELECT {key_list} FROM {query} AND NOT ({later})")
         number += len(rows)
-        named += [Difference(table=compared.table.name, key=tuple(row), how=how) for row in rows]
+        named += [Difference(table=str(compared.table.name), key=tuple(row), how=how) for row in rows]
     return number, named[:DIFFERENCES_NAMED]
 
 
