@@ -1,5 +1,6 @@
 """`maeari rebuild database`: wiring only. Settings and wishes in, the report out."""
 
+import gc
 import sys
 
 from backbone.database.migrations import check_migrated
@@ -17,6 +18,8 @@ from schemas.events import encode
 async def rebuild_database(ports: Ports, ways: Ways) -> DatabaseReport:
     """Rebuild. Raises AlreadyRunning, SetupError or Unavailable."""
     source = _source(ports, ways.source)
+    # Rows by the thousand live for one batch: walks of the collector through them would find nothing.
+    gc.set_threshold(100_000, 20, 50)
     async with open_side(ports.database, ways.into) as side:
         await check_migrated(ports.database)
         with shown_progress() as progress:
