@@ -253,6 +253,7 @@ class Rebuild:
         if not self.differing:
             async with self._beside() as near:
                 await note_proven(near)
+                await swapping.keep_tombstones(near)
                 await near.connection.commit()
 
     @asynccontextmanager
@@ -295,7 +296,6 @@ class Rebuild:
                     )
                     if self.differing:
                         raise NotProven(f"rows that differ once writes were held: {self.differing:,}")
-                await swapping.keep_tombstones(near)
                 await swapping.exchange(near, self.side)
             self.held_s = round(time.monotonic() - held_since, 3)
 

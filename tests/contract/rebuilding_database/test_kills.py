@@ -41,7 +41,7 @@ loading.CHUNK_RECORDS = 10
     "shape": lambda: dying(rebuild, "restore", False),
     "fold": lambda: dying(folding, "_number_channels", True),
     "join": lambda: dying(rebuild, "restore", True, 2),
-    "held": lambda: dying(swapping, "keep_tombstones", False),
+    "held": lambda: dying(swapping, "attach", False),
     "exchanged": lambda: dying(swapping, "exchange", False),
     "swapped": lambda: dying(rebuild, "drop_side", True),
 }[sys.argv[1]]()
