@@ -7,13 +7,13 @@ for owners; a page costs what it holds, and ends by number or by size, whatever 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, RowMapping, select
+from sqlalchemy import ColumnElement, RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.access import sees_deleted
 from backbone.database.bounded import Rows, fitting, read_page
 from backbone.database.engine import Database
-from backbone.database.tables import channels, message_events, messages
+from backbone.database.tables import channels, message_events, messages, missing_history
 from backbone.joins import READABLE, readable_channel, reader, with_role
 from backbone.redaction import redacted
 from schemas.channels import Role
@@ -22,6 +22,7 @@ _event = message_events.c
 _IN_RECORD = (_event.sequence, _event.event_type, _event.body, messages.c.deleted_at)
 _RECORDED = fitting(_IN_RECORD, (_event.body,), _event.sequence)
 _READ = fitting((*_IN_RECORD, reader.c.role), (_event.body,), _event.sequence)
+_LACKING = missing_history.c.channel_id == channels.c.channel_id
 _WITH_MESSAGES = messages.c.message_id == _event.message_id
 # Below what a statement of either database takes as parameters.
 _CHUNK = 1000
@@ -52,11 +53,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where a channel stands: its last event, whether it is private, and the reader's role."""
+    """Where a channel stands: its last event, whether it is private, and the reader's role.
+
+    Up to `lacks_up_to` the record does not hold its events: it was rebuilt from states.
+    """
 
     sequence: int
     private: bool
     role: Role | None
+    lacks_up_to: int = 0
 
 
 async def end_of(database: Database, channel_id: str, reader_id: str) -> End | None:
@@ -121,8 +126,13 @@ async def read_events(
 
 async def _end_of(connection: AsyncConnection, channel_id: str, reader_id: str | None) -> End | None:
     query = (
-        select(channels.c.last_sequence, channels.c.private, reader.c.role)
-        .select_from(with_role(channels, reader_id))
+        select(
+            channels.c.last_sequence,
+            channels.c.private,
+            reader.c.role,
+            func.coalesce(missing_history.c.up_to, 0),
+        )
+        .select_from(with_role(channels, reader_id).outerjoin(missing_history, _LACKING))
         .where(channels.c.channel_id == channel_id, READABLE)
     )
     row = (await connection.execute(query)).one_or_none()

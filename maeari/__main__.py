@@ -109,15 +109,42 @@ def migrate(data: Path | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Compare the log with what is there; change nothing.")
 @click.option("--rollback", is_flag=True, help="Go back to the index before, brought up to date first.")
 @click.option("--drop", is_flag=True, help="Drop the old index too: there is none to go back to then.")
+@click.option(
+    "--into", default="maeari_rebuild", show_default=True, help="database: the side schema, or file."
+)
+@click.option("--compare", is_flag=True, help="database: the same as --dry-run.")
+@click.option("--resume", is_flag=True, help="database: go on with what an earlier run left.")
+@click.option("--skip-poison", is_flag=True, help="database: leave out records that cannot be read.")
+@click.option("--accept-differences", is_flag=True, help="database: swap in whatever the live tables hold.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def rebuild(
-    target: str, source: str, dry_run: bool, rollback: bool, drop: bool, as_json: bool, data: Path | None
+    target: str,
+    source: str,
+    dry_run: bool,
+    rollback: bool,
+    drop: bool,
+    into: str,
+    compare: bool,
+    resume: bool,
+    skip_poison: bool,
+    accept_differences: bool,
+    as_json: bool,
+    data: Path | None,
 ) -> None:
     """Make a store anew out of the log, compare, and put it in place of the old one."""
     from rebuilder.__main__ import run  # noqa: PLC0415
+    from rebuilder.database.rebuild import Ways  # noqa: PLC0415
 
     settings = settings_or_exit(data)
-    run_work(settings, lambda: run(settings, target, source, dry_run, as_json, drop, rollback))
+    ways = Ways(
+        source="events" if source == "both" else source,
+        into=into,
+        compare=compare or dry_run,
+        resume=resume,
+        skip_poison=skip_poison,
+        accept_differences=accept_differences,
+    )
+    run_work(settings, lambda: run(settings, target, source, dry_run, as_json, drop, rollback, ways))
 
 
 @main.command()

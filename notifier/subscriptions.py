@@ -39,9 +39,15 @@ class Subscriptions:
         if end is None:
             await self._refuse("not_found", f"{channel_id}: there is no such channel")
             return
-        self._drop(channel_id)
         after = frame.after_sequence
         position = end.sequence if after is None else min(after, end.sequence)
+        if position < end.lacks_up_to:
+            await self._refuse(
+                "history_missing",
+                f"{channel_id}: events up to {end.lacks_up_to} are missing; subscribe after them",
+            )
+            return
+        self._drop(channel_id)
         await self._wire.send(Subscribed(channel_id=channel_id, sequence=position))
         subscription = Subscription(channel_id, position, end.private, self._wire, self._session)
         self._of_channel[channel_id] = subscription

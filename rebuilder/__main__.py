@@ -7,6 +7,8 @@ from backbone.errors import SetupError
 from backbone.progress import shown_progress
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
+from rebuilder.database.command import print_report, rebuild_database
+from rebuilder.database.rebuild import Ways as DatabaseWays
 from rebuilder.record import messages_told
 from rebuilder.report import Report, Source
 from rebuilder.search import Ways, compare_search, rebuild_search
@@ -27,14 +29,17 @@ async def run(
     as_json: bool = False,
     drop: bool = False,
     rollback: bool = False,
+    database_ways: DatabaseWays | None = None,
 ) -> int:
     """Rebuild a store out of the log; return the exit code.
 
     The report goes to stdout, progress and the reason of a refusal to stderr. Raises SetupError or
     Unavailable, whose texts are one line.
     """
+    if target == "database":
+        return await _rebuild_database(settings, database_ways or DatabaseWays(), as_json)
     if target != "search":
-        raise SetupError(f"rebuild {target} is not supported by this version yet; only search is")
+        raise SetupError(f"rebuild {target} is not supported by this version yet; search and database are")
     if dry_run and rollback:
         raise SetupError("--dry-run compares the log with the live index: --rollback has no part in it")
     checked = _source(source)
@@ -52,6 +57,17 @@ async def run(
     )
     if as_json and report.outcome == "refused":
         sys.stderr.write(f"maeari: rebuild search refused: {report.reason}\n")
+    return report.exit_code
+
+
+async def _rebuild_database(settings: Settings, ways: DatabaseWays, as_json: bool) -> int:
+    async with open_ports(settings) as ports:
+        try:
+            report = await rebuild_database(ports, ways)
+        except AlreadyRunning as error:
+            sys.stderr.write(f"maeari: {error}\n")
+            return FAILED
+    print_report(report, as_json)
     return report.exit_code
 
 

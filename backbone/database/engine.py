@@ -38,11 +38,21 @@ _POOL: dict[str, Any] = {
 
 
 class Database:
-    """A pool of connections to PostgreSQL, or one SQLite file; connects on first use."""
+    """A pool of connections to PostgreSQL, or one SQLite file; connects on first use.
 
-    def __init__(self, url: str) -> None:
+    On PostgreSQL `schema` is where bare names of tables lie, in place of the user's own search path.
+    `statement_timeout_s` is for work that takes longer than any request may.
+    """
+
+    def __init__(
+        self, url: str, *, schema: str | None = None, statement_timeout_s: float = _STATEMENT_TIMEOUT_S
+    ) -> None:
         self.url: URL = make_url(url)
-        self.engine: AsyncEngine = _sqlite_engine(self.url) if self.embedded else _postgres_engine(self.url)
+        self.engine: AsyncEngine = (
+            _sqlite_engine(self.url)
+            if self.embedded
+            else _postgres_engine(self.url, schema, statement_timeout_s)
+        )
         self._reads = asyncio.Semaphore(AT_ONCE)
         self._writes = asyncio.Semaphore(AT_ONCE)
 
@@ -117,16 +127,18 @@ async def _take_turn(turns: asyncio.Semaphore) -> None:
         raise Busy(DEPENDENCY, "too many requests are asking it already") from error
 
 
-def _postgres_engine(url: URL) -> AsyncEngine:
+def _postgres_engine(url: URL, schema: str | None, statement_timeout_s: float) -> AsyncEngine:
+    path = {} if schema is None else {"search_path": f'"{schema}"'}
     return create_async_engine(
         url,
         **_POOL,
         connect_args={
             "timeout": _CONNECT_TIMEOUT_S,
-            "command_timeout": _STATEMENT_TIMEOUT_S,
+            "command_timeout": statement_timeout_s,
             "server_settings": {
                 "application_name": "maeari",
                 "timezone": "UTC",
+                **path,
                 # A process that froze in a transaction must not hold its channels' rows for long.
                 "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_TIMEOUT_MS),
                 # Nor, with them, one that froze while the server sends it rows: that is not idle.

@@ -252,6 +252,14 @@ quiet_hours = Table(
     comment="When a user is not to be disturbed.",
 )
 
+missing_history = Table(
+    "missing_history",
+    metadata,
+    Column("channel_id", Text, primary_key=True),
+    Column("up_to", BigInteger, nullable=False),
+    comment="Channels that were rebuilt from states: up to which event the record lacks their history.",
+)
+
 ways_out = Table(
     "ways_out",
     metadata,

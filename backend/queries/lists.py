@@ -17,6 +17,7 @@ from backbone.joins import readable_channel, readable_message
 from backend.domain.access import no_such_channel, require_may_see
 from backend.queries.channels import require_readable
 from backend.queries.messages import require_message_row
+from backend.queries.missing import require_recorded
 from backend.queries.pages import Page
 from backend.rows import MESSAGE_COLUMNS, message_from_row
 from schemas.messages import Message
@@ -71,14 +72,18 @@ async def replies_to(
 async def history_of(
     database: Database, message_id: str, reader_id: str | None, after: int, limit: int
 ) -> Page[int, msgspec.Raw]:
-    """Return the message's events as they are stored, oldest first. Raises Gone too, except to owners."""
+    """Return the message's events as they are stored, oldest first.
+
+    Raises Gone too, except to owners, and Conflict where the record lacks them.
+    """
     of_message = _event.message_id == readable_message(message_id, reader_id)
     async with database.reading() as connection:
         rows, more = await streams.read_events(
             connection, reader_id, of_message & (_event.sequence > after), limit
         )
-        seen = rows or [await require_message_row(connection, message_id, reader_id)]
-    for row in seen:
+        message = await require_message_row(connection, message_id, reader_id)
+        await require_recorded(connection, message["channel_id"], message["sequence"] - 1)
+    for row in rows or [message]:
         require_may_see(row["deleted_at"] is not None, row["role"])
     return Page([(row["sequence"], _raw(row["body"])) for row in rows], more)
 
@@ -86,10 +91,15 @@ async def history_of(
 async def events_after(
     database: Database, channel_id: str, reader_id: str | None, after: int, limit: int
 ) -> Page[int, msgspec.Raw]:
-    """Return the channel's events, oldest first, no gap; what was deleted is emptied, except for owners."""
+    """Return the channel's events, oldest first, no gap; what was deleted is emptied, except for owners.
+
+    Raises Conflict where the record lacks them.
+    """
     page = await streams.events_after(database, channel_id, reader_id, after, limit)
     if page is None:
         raise no_such_channel()
+    async with database.reading() as connection:
+        await require_recorded(connection, channel_id, after)
     return Page([(event.sequence, _raw(event.seen_by(page.role))) for event in page.events], page.more)
 
 

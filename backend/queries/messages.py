@@ -14,6 +14,7 @@ from backend.domain.access import no_such_message, require_may_see
 from backend.domain.evolve import evolve_message
 from backend.domain.rejections import Gone, NotFound
 from backend.domain.state import MessageRecord
+from backend.queries.missing import require_recorded
 from backend.rows import message_from_row
 from schemas.clock import format_ms
 from schemas.events import decode_message_event
@@ -36,7 +37,8 @@ async def get_former_message(
 ) -> FormerMessage:
     """Return the message as it was at a time, the events of that very millisecond included.
 
-    Raises NotFound, also where it did not exist yet, or Gone, except to owners, when it is deleted now.
+    Raises NotFound, also where it did not exist yet, or Gone, except to owners, when it is deleted now, or
+    Conflict where the record lacks its history.
     """
     events = message_events.c
     query = (
@@ -48,6 +50,7 @@ async def get_former_message(
     )
     async with database.reading() as connection:
         row = await require_message_row(connection, message_id, reader_id)
+        await require_recorded(connection, row["channel_id"], row["sequence"] - 1)
         bodies = (await connection.scalars(query)).all()
     record: MessageRecord | None = None
     for body in reversed(bodies):

@@ -75,7 +75,7 @@ CHANNEL_OPERATIONS: tuple[Operation, ...] = (
         {200: Answer("Events.", list[StreamEvent], sometimes=("Link",),
                      examples={"owner": [CREATED, DELETED], "others": [REDACTED, DELETED]})},
         parameters=("channel_id", "after_sequence", *_PAGE),
-        refusals=(404,),
+        refusals=(404, 409),
     ),
     Operation(
         "get",

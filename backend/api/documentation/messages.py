@@ -69,7 +69,7 @@ MESSAGE_OPERATIONS: tuple[Operation, ...] = (
             ),
             "If-None-Match",
         ),
-        refusals=(404, 410),
+        refusals=(404, 409, 410),
     ),
     Operation(
         "patch",
@@ -113,7 +113,7 @@ MESSAGE_OPERATIONS: tuple[Operation, ...] = (
         {200: Answer("Events.", list[MessagesEvent], sometimes=("Link",),
                      examples={"deleted": [CREATED, DELETED]})},
         parameters=("message_id", *_PAGE),
-        refusals=(404, 410),
+        refusals=(404, 409, 410),
     ),
     Operation(
         "get",

@@ -163,7 +163,6 @@ async def end_sessions_of_owners(database: Database) -> None:
 @pytest.mark.parametrize(
     ("target", "source", "line"),
     [
-        ("database", "both", "rebuild database is not supported by this version yet"),
         ("notifications", "both", "rebuild notifications is not supported by this version yet"),
         ("search", "archive", "--from archive is not supported by this version yet"),
         ("search", "memory", "--from 'memory' is not one of state, events, both"),

@@ -1,0 +1,330 @@
+"""Rebuilds the database's tables: loads the log into side tables, folds, proves, and swaps them in.
+
+Guarantees: live tables are read only, until one transaction puts the others in their place; that is refused
+on a gap, a record that cannot be read, or a row that differs. Killed at any point, the side tables hold
+exactly what lies before their noted offsets, and `resume` goes on from there.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from backbone.database.engine import Database
+from backbone.database.tables import channels
+from backbone.errors import SetupError
+from backbone.eventlog import Reader
+from backbone.progress import Progress
+from rebuilder.database import checking, swapping
+from rebuilder.database.catching_up import catch_up
+from rebuilder.database.comparing import Difference, compare, lagging, note_proven, persisting
+from rebuilder.database.folding import fold, left, touch_channels
+from rebuilder.database.loading import NotLoaded
+from rebuilder.database.report import DatabaseReport, Outcome
+from rebuilder.database.side import Beside, Side, beside, drop_side, found, make_side
+from rebuilder.database.sources import Source
+from rebuilder.database.states import number
+from rebuilder.database.storing import Contradicted, noted_offsets, noted_problems
+from rebuilder.database.structure import detail_of, restore
+from rebuilder.database.summary import counts_of, digests_of
+
+LOOKS = 3
+SWAP_ATTEMPTS = 3
+PROBLEMS_NAMED = 20
+_CATCH_UP_PASSES = 10
+_LITTLE = 500
+
+log = structlog.get_logger()
+
+
+class NotProven(Exception):
+    """The side tables must not be swapped in; the text says why."""
+
+
+REFUSALS = (NotProven, Contradicted, NotLoaded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """How to rebuild: `compare` changes nothing; `resume` goes on with what an earlier run left.
+
+    With `accept_differences` the tables are swapped in whatever the live ones hold; with `skip_poison`
+    records that cannot be read are left out.
+    """
+
+    source: str = "events"
+    into: str = "maeari_rebuild"
+    compare: bool = False
+    resume: bool = False
+    skip_poison: bool = False
+    accept_differences: bool = False
+
+
+@dataclass
+class Rebuild:
+    """One run."""
+
+    live: Database
+    side: Side
+    source: Source
+    ways: Ways
+    progress: Progress
+    phases: dict[str, float] = field(default_factory=dict)
+    records: list[int] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    differing: int = 0
+    gaps: list[str] = field(default_factory=list)
+    held_s: float | None = None
+    resumed: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    async def run(self) -> DatabaseReport:
+        """Build, prove, and compare or swap. Raises Unavailable or SetupError."""
+        await self._prepare()
+        try:
+            await self._build()
+            reader = await self.source.reader(self.side)
+            try:
+                return await self._conclude(reader)
+            finally:
+                await reader.close()
+        except REFUSALS as error:
+            return await self._report("refused", reason=str(error))
+        except ExceptionGroup as group:
+            # What several loads at once met; anything but a refusal is the caller's.
+            refusals, others = group.split(REFUSALS)
+            if refusals is None or others is not None:
+                raise
+            return await self._report("refused", reason=str(refusals.exceptions[0]))
+
+    async def _prepare(self) -> None:
+        there = await found(self.live, self.side)
+        if self.ways.resume:
+            if not there:
+                raise SetupError(f"--resume: there is nothing to go on with in {self.side.name}")
+            run = await self.side.run()
+            if run.source != self.ways.source:
+                raise SetupError(
+                    f"--resume: {self.side.name} is rebuilt from {run.source}: say --from {run.source}"
+                )
+            if run.phase != "swapped":
+                self.resumed = True
+                return
+        await make_side(self.live, self.side, self.ways.source, self.ways.skip_poison)
+
+    async def _build(self) -> None:
+        """Go through the phases that are yet to be gone through."""
+        for phase, following, work in (
+            ("load", "shape", self._load),
+            ("shape", "fold", self._shape),
+            ("fold", "join", self._fold),
+            ("join", "ready", self._join),
+        ):
+            if (await self.side.run()).phase != phase:
+                continue
+            async with self._timed(phase):
+                await work()
+            await self.side.enter(following)
+
+    @asynccontextmanager
+    async def _timed(self, phase: str) -> AsyncIterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[phase] = round(self.phases.get(phase, 0.0) + time.monotonic() - began, 3)
+
+    async def _load(self) -> None:
+        self.records.append(await self.source.load(self.side, self.progress))
+        await self._check_problems()
+
+    async def _check_problems(self) -> None:
+        problems = await noted_problems(self.side)
+        if problems and not self.ways.skip_poison:
+            raise NotProven(
+                f"records that cannot be read: {len(problems):,}; --resume --skip-poison goes on without them"
+            )
+
+    async def _shape(self) -> None:
+        self.progress.step("make indices")
+        try:
+            await restore(self.side.database, foreign=False)
+        except* IntegrityError:
+            self.progress.step("look for repeats")
+            if wrong := await checking.without_repeats(self.side):
+                raise Contradicted(f"the log contradicts itself: {wrong}") from None
+            try:
+                await restore(self.side.database, foreign=False)
+            except* IntegrityError as group:
+                raise Contradicted(f"the log contradicts itself: {detail_of(group)}") from None
+        if self.source.whole_record and not self.side.embedded:
+            await touch_channels(self.side)
+
+    async def _fold(self) -> None:
+        self.progress.step("fold")
+        await fold(self.side, self.progress.advance)
+        if not self.source.whole_record:
+            await number(self.side)
+
+    async def _join(self) -> None:
+        # What the ends cut in two is whole once the rest is read, if it is anywhere.
+        if await left(self.side):
+            reader = await self.source.reader(self.side)
+            try:
+                async with self.live.looking() as connection:
+                    await catch_up(connection, self.side, reader, self.records)
+            finally:
+                await reader.close()
+        await self._check_gaps()
+        await restore(self.side.database, foreign=True)
+
+    async def _check_gaps(self) -> None:
+        self.gaps = await checking.headless(self.side)
+        if await left(self.side):
+            self.gaps += await checking.gaps(self.side)
+        elif not self.gaps:
+            return
+        cut = await self.source.beginnings()
+        why = "".join(f"; {topic} begins at offsets {', '.join(map(str, at))}" for topic, at in cut.items())
+        raise NotProven(f"the log lacks events, which cannot be restored{why}")
+
+    async def _conclude(self, reader: Reader) -> DatabaseReport:
+        await self._catch_up(reader)
+        async with self._timed("compare"):
+            self.progress.step("compare")
+            empty = await self._nothing_live()
+            if not empty:
+                await self._compare(reader)
+        if self.ways.compare:
+            return await self._report("compared")
+        if self.differing and not self.ways.accept_differences:
+            raise NotProven(f"rows that differ: {self.differing:,}; --accept-differences swaps all the same")
+        if not (empty or self.source.whole_record or self.ways.accept_differences):
+            raise NotProven(
+                "states lack the history that is live: use --from events, or --accept-differences to lose it"
+            )
+        async with self._timed("swap"):
+            await self._swap(reader, prove=not (empty or self.ways.accept_differences))
+        log.info("rebuild_database_swapped", side=self.side.name)
+        kept = self.side.name if self.differing and not self.side.embedded else None
+        # The side is the old tables now: what was counted is live.
+        report = await self._report("swapped", before=kept)
+        if kept is None:
+            await drop_side(self.live, self.side)
+        return report
+
+    async def _catch_up(self, reader: Reader) -> None:
+        self.progress.step("catch up")
+        async with self._timed("catch up"):
+            for _ in range(_CATCH_UP_PASSES):
+                async with self.live.looking() as connection:
+                    behind = await catch_up(connection, self.side, reader, self.records)
+                self.progress.advance(behind)
+                if behind < _LITTLE:
+                    break
+        await self._check_problems()
+
+    async def _nothing_live(self) -> bool:
+        async with self.live.looking() as connection:
+            return (await connection.execute(select(channels.c.channel_id).limit(1))).first() is None
+
+    async def _compare(self, reader: Reader) -> None:
+        """Look a few times: what is only later is there when the side has caught up again."""
+        differences: list[Difference] | None = None
+        for _ in range(LOOKS):
+            async with self._beside() as near:
+                late = await lagging(near)
+                number, found_now = await compare(near, held=False, record=self.source.whole_record)
+            await self._catch_up(reader)
+            async with self._beside() as near:
+                found_now += await persisting(near, late)
+            if differences is not None:
+                before = {(each.table, each.key) for each in differences}
+                found_now = [each for each in found_now if (each.table, each.key) in before]
+            differences, self.differing = found_now, max(number, len(found_now)) if found_now else 0
+            if not differences:
+                break
+        self.differences = differences or []
+        if not self.differing:
+            async with self._beside() as near:
+                await note_proven(near)
+                await swapping.keep_tombstones(near)
+                await near.connection.commit()
+
+    @asynccontextmanager
+    async def _beside(self) -> AsyncIterator[Beside]:
+        async with beside(self.live, self.side) as near:
+            try:
+                await swapping.attach(near, self.side)
+                yield near
+            finally:
+                if self.side.embedded:
+                    await near.connection.invalidate()
+                else:
+                    await near.connection.rollback()
+
+    async def _swap(self, reader: Reader, *, prove: bool) -> None:
+        reason = ""
+        for attempt in range(SWAP_ATTEMPTS):
+            if attempt:
+                await self._catch_up(reader)
+            try:
+                async with asyncio.timeout(swapping.HELD_MAX_S + 20.0):
+                    await self._swap_once(reader, prove=prove)
+                return
+            except TimeoutError:
+                reason = f"it took longer than {swapping.HELD_MAX_S:g} s while writes waited"
+            log.warning("rebuild_swap_failed", reason=reason, attempt=attempt + 1)
+        raise NotProven(f"the tables could not be swapped, tried {SWAP_ATTEMPTS} times: {reason}")
+
+    async def _swap_once(self, reader: Reader, *, prove: bool) -> None:
+        async with swapping.writes_held(self.live, self.side) as near:
+            held_since = time.monotonic()
+            async with asyncio.timeout(swapping.HELD_MAX_S if not self.side.embedded else None):
+                await catch_up(near.connection, self.side, reader, self.records)
+                await self._check_problems()
+                await self._check_gaps()
+                await swapping.attach(near, self.side)
+                if prove:
+                    self.differing, self.differences = await compare(
+                        near, held=True, record=self.source.whole_record
+                    )
+                    if self.differing:
+                        raise NotProven(f"rows that differ once writes were held: {self.differing:,}")
+                await swapping.exchange(near, self.side)
+            self.held_s = round(time.monotonic() - held_since, 3)
+
+    async def _report(
+        self, outcome: Outcome, *, reason: str | None = None, before: str | None = None
+    ) -> DatabaseReport:
+        problems = await noted_problems(self.side)
+        described = self.live if outcome == "swapped" else self.side.database
+        counts = await counts_of(described, sum(self.records), self.differing, len(problems))
+        offsets: dict[str, list[int]] = {}
+        for place, at in sorted((await noted_offsets(self.side)).items()):
+            offsets.setdefault(place.topic, []).append(at)
+        async with self._timed("digest"):
+            digests = await digests_of(described)
+        return DatabaseReport(
+            source=self.ways.source,
+            outcome=outcome,
+            reason=reason,
+            side=self.side.name,
+            before=before,
+            resumed=self.resumed,
+            held_s=self.held_s,
+            offsets=offsets,
+            beginnings=dict(await self.source.beginnings()),
+            counts=counts,
+            digests=digests.as_text(),
+            gaps=tuple(self.gaps),
+            differences=tuple(self.differences[:PROBLEMS_NAMED]),
+            problems=tuple(problems[:PROBLEMS_NAMED]),
+            phases=self.phases,
+            seconds=round(time.monotonic() - self.started, 3),
+        )
