@@ -48,9 +48,12 @@ async def announce(
         await _INSERT.execute(connection, rows)
 
 
-async def take_back(connection: AsyncConnection, data: NotificationData, version: int, now_ms: int) -> None:
-    """Store that notifications of a message are to be taken back, as its version says."""
-    row = (data.message_id, version, data.channel_id, "", None, 0, "", now_ms)
+async def take_back(connection: AsyncConnection, data: NotificationData, sequence: int, now_ms: int) -> None:
+    """Store that notifications of a message may have to be taken back, because of an event.
+
+    It lies under the negative of the event's number: the same event may have something to announce, too.
+    """
+    row = (data.message_id, -sequence, data.channel_id, "", None, 0, "", now_ms)
     await _INSERT.execute(connection, [row])
 
 

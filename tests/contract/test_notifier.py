@@ -13,6 +13,8 @@ from backbone.database.engine import Database
 from backbone.database.tables import inbox, inbox_counters
 from backbone.mailbox import Mailbox
 from backbone.settings import Settings
+from notifier import announcements
+from notifier import inbox as inboxes
 from notifier.announcements import Announcer
 from notifier.inbox import Inbox
 from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent
@@ -185,3 +187,25 @@ async def test_a_channel_of_thousands(database: Database, box: Box) -> None:
     async with database.reading() as connection:
         rows = (await connection.execute(select(inbox_counters.c.last_seq))).scalars().all()
     assert list(rows) == [1] * 2499
+
+
+async def test_an_edit_that_announces_to_many_reaches_who_joined(
+    database: Database, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given more were told than one transaction takes, an edit tells who joined; all can be taken back."""
+    for module in (announcements, inboxes):
+        monkeypatch.setattr(module, "AT_ONCE", 4)
+    members = [f"u{number}" for number in range(9)]
+    await add_channel(database, "전체", False, members)
+    talk = Talk("전체", author_id="u0")
+    post = talk.post("모두", [MENTION_CHANNEL])
+    message_id = post.payload.message_id
+    assert await box.apply([post]) == {*members[1:]}
+    await add_members(database, "전체", "late", sequence=talk.sequence)
+    assert await box.apply([talk.edit(message_id, "또", [MENTION_CHANNEL, "dana"])]) == {"late", "dana"}
+    assert [each[1:] for each in await entries(database, "late")] == [
+        ("notification", message_id, "또", False)
+    ]
+    assert await box.apply([talk.edit(message_id, "아니", [])]) == {*members[1:], "late", "dana"}
+    for each in (*members[1:], "late", "dana"):
+        assert (await entries(database, each))[-1][1] == "retracted"
