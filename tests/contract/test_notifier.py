@@ -4,9 +4,11 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
@@ -17,6 +19,7 @@ from notifier import announcements
 from notifier import inbox as inboxes
 from notifier.announcements import Announcer
 from notifier.inbox import Inbox
+from notifier.memberships import members_at
 from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent
 from schemas.messages import MENTION_CHANNEL
 from tests.conftest import ADAPTERS
@@ -209,3 +212,28 @@ async def test_an_edit_that_announces_to_many_reaches_who_joined(
     assert await box.apply([talk.edit(message_id, "아니", [])]) == {*members[1:], "late", "dana"}
     for each in (*members[1:], "late", "dana"):
         assert (await entries(database, each))[-1][1] == "retracted"
+
+
+async def test_an_announcement_that_fails_keeps_no_other_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given two announcements of which the one whose turn it is fails, the other is told after it."""
+    for channel_id in ("fails", "works"):
+        await add_channel(database, channel_id, False, [f"of_{channel_id}"])
+        inbox_of_all = Inbox(database, SystemClock())
+        await inbox_of_all.apply([Talk(channel_id).post("모두", [MENTION_CHANNEL], f"msg_{channel_id}")])
+
+    async def failing(connection: AsyncConnection, channel_id: str, *place: Any) -> list[str]:
+        if channel_id == "fails":
+            raise ValueError("a defect")
+        return await members_at(connection, channel_id, *place)
+
+    monkeypatch.setattr(announcements, "members_at", failing)
+    announcer = Announcer(database, SystemClock())
+    with pytest.raises(ValueError, match="a defect"):
+        await announcer.step()
+    assert await announcer.step()
+    assert len(await entries(database, "of_works")) == 1
+    monkeypatch.undo()
+    assert await announcer.step()
+    assert len(await entries(database, "of_fails")) == 1
