@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
@@ -169,7 +169,7 @@ class Announcer:
 
 
 def _this(row: Any) -> ColumnElement[bool]:
-    return (_columns.message_id == row.message_id) & (_columns.sequence == row.sequence)
+    return and_(_columns.message_id == row.message_id, _columns.sequence == row.sequence)
 
 
 async def _withdrawn(
