@@ -9,7 +9,7 @@ import sys
 from urllib.parse import quote
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 
 async def listen(user: str, url: str) -> None:
@@ -25,7 +25,7 @@ async def listen(user: str, url: str) -> None:
                     if frame["type"] == "notification" and not frame["notification"].get("retracted"):
                         print(frame["seq"], frame["notification"]["title"], frame["notification"]["body"])
                     last = frame.get("seq", last)
-        except (OSError, ConnectionClosed) as error:
+        except (OSError, WebSocketException) as error:
             code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else None
             if code in (4400, 4401, 4403):
                 sys.exit(f"refused: {error}")

@@ -34,6 +34,9 @@ from schemas.frames import (
 REFUSED = (CLOSE_BAD_FRAME, CLOSE_NOT_AUTHENTICATED, CLOSE_FORBIDDEN_ORIGIN)
 FRAME_MAX_BYTES = 4 * 1024 * 1024
 
+# What a proxy answers that has too much to do.
+_TRY_AGAIN = (408, 425, 429)
+
 Entry = NotificationFrame | Retracted
 
 
@@ -72,7 +75,7 @@ async def listen(url: str, user_id: str, after: int | None, token: str | None) -
         except ConnectionClosed as closed:
             reason = _judged(closed)
         except InvalidStatus as error:
-            if error.response.status_code < 500:
+            if error.response.status_code < 500 and error.response.status_code not in _TRY_AGAIN:
                 raise SetupError(f"--url: {url} answered {error.response.status_code}") from None
             reason = f"it answered {error.response.status_code}"
         except (_NotReached, InvalidHandshake, msgspec.DecodeError) as error:

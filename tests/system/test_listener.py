@@ -52,3 +52,20 @@ async def test_it_prints_each_notification_once(tmp_path: Path) -> None:
                 assert answer.status_code == 201, answer.text
                 line = await asyncio.wait_for(printed.readline(), PATIENCE_S)
                 assert line.decode() == f"{number} 새 멘션 {content}\n"
+
+
+async def test_it_tries_again_whatever_cuts_a_handshake_short(unused_tcp_port: int) -> None:
+    """Given a server that closes, answers 502 or nonsense, the listener comes again each time."""
+    answers = [b"", b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", b"nonsense\r\n\r\n"]
+    came = asyncio.Semaphore(0)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.release()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.pop(0) if answers else b"")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", unused_tcp_port)
+    async with server, listener("bora", f"ws://127.0.0.1:{unused_tcp_port}/ws"), asyncio.timeout(PATIENCE_S):
+        for _ in range(4):
+            await came.acquire()
