@@ -1,10 +1,18 @@
 """Whether a user wants to be told of something now: the one rule of muting. Pure."""
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from schemas.notifications import Reason
 from schemas.preferences import DoNotDisturb, Level, MutedBy
+
+# What these mean is each host's own.
+_OF_THE_HOST = {"localtime", "Factory", "posixrules"}
+
+
+def is_time_zone(name: str) -> bool:
+    """Say whether this is a name of the IANA database that means the same on every host."""
+    return name not in _OF_THE_HOST and name in available_timezones()
 
 
 def muted_by(
@@ -19,7 +27,12 @@ def muted_by(
 
 
 def _within(hours: DoNotDisturb, at_ms: int) -> bool:
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(ZoneInfo(hours.timezone))
+    try:
+        zone = ZoneInfo(hours.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # Another host knew it. Nobody else is to wait for that, and being told is better than not.
+        return False
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
     now = f"{moment:%H:%M}"
     if hours.start <= hours.end:
         return hours.start <= now < hours.end

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
@@ -48,9 +48,12 @@ async def announce(
         await _INSERT.execute(connection, rows)
 
 
-async def take_back(connection: AsyncConnection, data: NotificationData, version: int, now_ms: int) -> None:
-    """Store that notifications of a message are to be taken back, as its version says."""
-    row = (data.message_id, version, data.channel_id, "", None, 0, "", now_ms)
+async def take_back(connection: AsyncConnection, data: NotificationData, sequence: int, now_ms: int) -> None:
+    """Store that notifications of a message may have to be taken back, because of an event.
+
+    It lies under the negative of the event's number: the same event may have something to announce, too.
+    """
+    row = (data.message_id, -sequence, data.channel_id, "", None, 0, "", now_ms)
     await _INSERT.execute(connection, [row])
 
 
@@ -96,21 +99,37 @@ class Announcer:
             # Mostly there is none: whoever writes is not kept waiting for that.
             if (await connection.execute(_ANY)).one_or_none() is None:
                 return False
-        async with self._database.writing() as connection:
-            row = (await connection.execute(_NEXT)).one_or_none()
-            if row is None:
-                return False
-            changes, told_up_to = await self._some(connection, row)
-            grown = await changes.store(connection)
-            this = (_columns.message_id == row.message_id) & (_columns.sequence == row.sequence)
-            if told_up_to is None:
-                await connection.execute(delete(announcements).where(this))
-            else:
-                further = update(announcements).where(this)
-                await connection.execute(further.values(told_up_to=told_up_to, turn=changes.now_ms))
+        row = None
+        try:
+            async with self._database.writing() as connection:
+                row = (await connection.execute(_NEXT)).one_or_none()
+                if row is None:
+                    return False
+                changes, grown = await self._carry_on(connection, row)
+        except Exception as error:
+            if row is not None and not isinstance(error, Unavailable):
+                await self._pass_over(row)
+            raise
         changes.count()
         self._grown(grown)
         return True
+
+    async def _carry_on(self, connection: AsyncConnection, row: Any) -> tuple[Changes, set[str]]:
+        """Tell some more users, and note up to where; return the changes, and whose inbox grew."""
+        changes, told_up_to = await self._some(connection, row)
+        grown = await changes.store(connection)
+        if told_up_to is None:
+            await connection.execute(delete(announcements).where(_this(row)))
+        else:
+            further = update(announcements).where(_this(row))
+            await connection.execute(further.values(told_up_to=told_up_to, turn=changes.now_ms))
+        return changes, grown
+
+    async def _pass_over(self, row: Any) -> None:
+        """Let the others have their turn before one that fails is tried again."""
+        async with self._database.writing() as connection:
+            turn = update(announcements).where(_this(row)).values(turn=self._clock.now_ms())
+            await connection.execute(turn)
 
     async def _some(self, connection: AsyncConnection, row: Any) -> tuple[Changes, str | None]:
         """Tell some more users; return the changes, and the last of these users, None when all are told."""
@@ -149,6 +168,10 @@ class Announcer:
         changes = self._changes(counters, self._clock, self._shards)
         changes.retract_all(retracted, data, even_read=known.deleted)
         return changes, told_up_to
+
+
+def _this(row: Any) -> ColumnElement[bool]:
+    return and_(_columns.message_id == row.message_id, _columns.sequence == row.sequence)
 
 
 async def _withdrawn(

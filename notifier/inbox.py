@@ -18,7 +18,7 @@ from backbone.preferences import wishes_of
 from notifier.announcements import announce, take_back
 from notifier.audiences import EventKey, audiences_of, key_of
 from notifier.changes import Changes, Stored
-from notifier.projection import Audience, Decision, Told, concerned, decide
+from notifier.projection import Audience, Decision, Known, Told, concerned, decide
 from notifier.rows import AT_ONCE, keep_known, lock_counters, lock_messages, standing_of, told_of
 from notifier.withdrawals import Case, withdrawn_of
 from schemas.events import MessageDeleted, MessagesEvent
@@ -64,7 +64,7 @@ class Inbox:
         }
         await keep_known(connection, known, decisions)
         changed = {each: decisions[each] for each in lives if decisions[each].known != known[each]}
-        standing = await _standing(connection, lives, changed, self._clock.now_ms())
+        standing = await _standing(connection, lives, known, changed, self._clock.now_ms())
         withdrawn = await withdrawn_of(connection, _cases(lives, decisions, standing, audiences))
         retracted = {
             message_id: [each for each in stored if each.told in withdrawn[message_id]]
@@ -83,7 +83,11 @@ class Inbox:
 
 
 async def _standing(
-    connection: AsyncConnection, lives: _Lives, decisions: Mapping[str, Decision], now_ms: int
+    connection: AsyncConnection,
+    lives: _Lives,
+    before: Mapping[str, Known],
+    decisions: Mapping[str, Decision],
+    now_ms: int,
 ) -> Mapping[str, Sequence[Stored]]:
     """Return what stands of each message that may take something back; where it is much, that is left."""
     found = {}
@@ -93,7 +97,10 @@ async def _standing(
         standing = await standing_of(connection, message_id, limit=AT_ONCE + 1)
         if len(standing) > AT_ONCE:
             data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))
-            await take_back(connection, data, decision.known.version, now_ms)
+            life = lives[message_id]
+            new = max(each.sequence for each in life if not before[message_id].applied(each.sequence))
+            # One that is under way may have passed by those whom a later event concerns: each has its own.
+            await take_back(connection, data, new, now_ms)
         else:
             found[message_id] = standing
     return found

@@ -218,10 +218,11 @@ announcements = Table(
     "announcements",
     metadata,
     Column("message_id", Text, nullable=False),
+    # That of the event; negative where something is to be taken back because of it.
     Column("sequence", BigInteger, nullable=False),
     Column("channel_id", Text, nullable=False),
     Column("author_id", Text, nullable=False),
-    # NULL where something is to be taken back instead.
+    # NULL where something is to be taken back.
     Column("content", Text),
     Column("happened_at", BigInteger, nullable=False),
     Column("told_up_to", Text, nullable=False),

@@ -1,7 +1,6 @@
 """The routes of what a user wants to be told, and of why something was told or was not."""
 
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
 import msgspec
 from litestar import Request, Response, get, put
@@ -9,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import Body, FromPath
 
 from backbone.database.engine import Database
+from backbone.muting import is_time_zone
 from backbone.preferences import PreferenceBook
 from backend.api.identity import actor_of, acts_for_another
 from backend.api.paging import parameters_of
@@ -52,7 +52,7 @@ async def put_preferences(
     """Set the hours; what comes within them reaches the inbox muted."""
     user_id = actor_of(request)
     hours = data.do_not_disturb
-    if hours is not None and hours.timezone not in available_timezones():
+    if hours is not None and not is_time_zone(hours.timezone):
         raise Invalid("do_not_disturb.timezone", "not a time zone of the IANA database, such as Asia/Seoul")
     if hours is not None and hours.start == hours.end:
         raise Invalid("do_not_disturb.end", "is the same as start")

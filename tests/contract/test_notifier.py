@@ -4,17 +4,22 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
 from backbone.database.tables import inbox, inbox_counters
 from backbone.mailbox import Mailbox
 from backbone.settings import Settings
+from notifier import announcements
+from notifier import inbox as inboxes
 from notifier.announcements import Announcer
 from notifier.inbox import Inbox
+from notifier.memberships import members_at
 from schemas.events import MessagesEvent, NotificationRetracted, NotificationSent
 from schemas.messages import MENTION_CHANNEL
 from tests.conftest import ADAPTERS
@@ -185,3 +190,50 @@ async def test_a_channel_of_thousands(database: Database, box: Box) -> None:
     async with database.reading() as connection:
         rows = (await connection.execute(select(inbox_counters.c.last_seq))).scalars().all()
     assert list(rows) == [1] * 2499
+
+
+async def test_an_edit_that_announces_to_many_reaches_who_joined(
+    database: Database, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given more were told than one transaction takes, an edit tells who joined; all can be taken back."""
+    for module in (announcements, inboxes):
+        monkeypatch.setattr(module, "AT_ONCE", 4)
+    members = [f"u{number}" for number in range(9)]
+    await add_channel(database, "전체", False, members)
+    talk = Talk("전체", author_id="u0")
+    post = talk.post("모두", [MENTION_CHANNEL])
+    message_id = post.payload.message_id
+    assert await box.apply([post]) == {*members[1:]}
+    await add_members(database, "전체", "late", sequence=talk.sequence)
+    assert await box.apply([talk.edit(message_id, "또", [MENTION_CHANNEL, "dana"])]) == {"late", "dana"}
+    assert [each[1:] for each in await entries(database, "late")] == [
+        ("notification", message_id, "또", False)
+    ]
+    assert await box.apply([talk.edit(message_id, "아니", [])]) == {*members[1:], "late", "dana"}
+    for each in (*members[1:], "late", "dana"):
+        assert (await entries(database, each))[-1][1] == "retracted"
+
+
+async def test_an_announcement_that_fails_keeps_no_other_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given two announcements of which the one whose turn it is fails, the other is told after it."""
+    for channel_id in ("fails", "works"):
+        await add_channel(database, channel_id, False, [f"of_{channel_id}"])
+        inbox_of_all = Inbox(database, SystemClock())
+        await inbox_of_all.apply([Talk(channel_id).post("모두", [MENTION_CHANNEL], f"msg_{channel_id}")])
+
+    async def failing(connection: AsyncConnection, channel_id: str, *place: Any) -> list[str]:
+        if channel_id == "fails":
+            raise ValueError("a defect")
+        return await members_at(connection, channel_id, *place)
+
+    monkeypatch.setattr(announcements, "members_at", failing)
+    announcer = Announcer(database, SystemClock())
+    with pytest.raises(ValueError, match="a defect"):
+        await announcer.step()
+    assert await announcer.step()
+    assert len(await entries(database, "of_works")) == 1
+    monkeypatch.undo()
+    assert await announcer.step()
+    assert len(await entries(database, "of_fails")) == 1

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from backbone.muting import muted_by
+from backbone.muting import is_time_zone, muted_by
 from schemas.notifications import Reason
 from schemas.preferences import DoNotDisturb, Level
 
@@ -62,3 +62,17 @@ def test_hours_are_those_of_the_user_s_zone() -> None:
 def test_the_level_is_told_first() -> None:
     """Given both, the level is why."""
     assert muted_by("nothing", NIGHT, "mention", at("2026-01-31T23:00:00")) == "channel_level"
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "localtime", "Factory", "posixrules", "../etc/passwd", ""])
+def test_a_zone_that_is_not_the_same_everywhere_is_none(name: str) -> None:
+    """What only one host knows is no time zone, and mutes nothing where it is found."""
+    assert not is_time_zone(name)
+    if name not in ("localtime", "Factory", "posixrules"):
+        always = DoNotDisturb(start="00:00", end="23:59", timezone=name)
+        assert muted_by("all", always, "mention", at("2026-01-31T12:00:00")) is None
+
+
+def test_names_of_the_database_are_zones() -> None:
+    """Cities, and the names that are links to them."""
+    assert all(map(is_time_zone, ("Asia/Seoul", "UTC", "America/New_York", "Asia/Calcutta")))
