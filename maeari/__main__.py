@@ -113,8 +113,8 @@ def migrate(data: Path | None) -> None:
     "--into", default="maeari_rebuild", show_default=True, help="database: the side schema, or file."
 )
 @click.option("--compare", is_flag=True, help="database: the same as --dry-run.")
-@click.option("--resume", is_flag=True, help="database: go on with what an earlier run left.")
-@click.option("--skip-poison", is_flag=True, help="database: leave out records that cannot be read.")
+@click.option("--resume", is_flag=True, help="database, notifications: go on with an earlier run.")
+@click.option("--skip-poison", is_flag=True, help="database, notifications: pass over unreadable records.")
 @click.option("--accept-differences", is_flag=True, help="database: swap in whatever the live tables hold.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def rebuild(

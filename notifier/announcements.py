@@ -65,11 +65,13 @@ class Announcer:
         database: Database,
         clock: Clock,
         grown: Callable[[Collection[str]], None] = lambda _users: None,
+        changes: type[Changes] = Changes,
     ) -> None:
         """`grown` is told of the users whose inbox grew."""
         self._database = database
         self._clock = clock
         self._grown = grown
+        self._changes = changes
         self._shards = 0
         self._look = asyncio.Event()
 
@@ -147,7 +149,7 @@ class Announcer:
         withdrawn = await _withdrawn(connection, row, known, [each.told for each in new])
         counters = await lock_counters(connection, (each.user_id for each in new))
         wishes = await wishes_of(connection, [(each.user_id, row.channel_id) for each in new])
-        changes = Changes(counters, self._clock, self._shards)
+        changes = self._changes(counters, self._clock, self._shards)
         changes.notify_all(new, data, wishes, withdrawn)
         return changes, members[-1] if len(members) == AT_ONCE else None
 
@@ -163,7 +165,7 @@ class Announcer:
         withdrawn = await _withdrawn(connection, row, known, [each.told for each in standing])
         retracted = [each for each in standing if each.told in withdrawn]
         counters = await lock_counters(connection, (each.user_id for each in retracted))
-        changes = Changes(counters, self._clock, self._shards)
+        changes = self._changes(counters, self._clock, self._shards)
         changes.retract_all(retracted, data, even_read=known.deleted)
         return changes, told_up_to
 

@@ -92,11 +92,12 @@ class Changes:
                 title=None if retracted else TITLES[new.reason],
                 body=None if retracted else new.content,
                 data=data,
-                created_at=format_ms(self.now_ms),
+                created_at=format_ms(self._dated(new.happened_at)),
                 muted=muted is not None,
                 retracted=True if retracted else msgspec.UNSET,
             ),
             muted,
+            new.happened_at,
         )
 
     def retract_all(self, withdrawn: Iterable[Stored], data: NotificationData, *, even_read: bool) -> None:
@@ -123,8 +124,15 @@ class Changes:
             ),
         )
 
-    def _add(self, kind: str, notification: Notification, muted: MutedBy | None = None) -> None:
+    def _add(
+        self,
+        kind: str,
+        notification: Notification,
+        muted: MutedBy | None = None,
+        happened_at: int | None = None,
+    ) -> None:
         user_id = notification.user_id
+        made_at = self.now_ms if happened_at is None else self._dated(happened_at)
         seq = self._last_seq[user_id] = self._last_seq[user_id] + 1
         self.entries.append(
             {
@@ -137,17 +145,25 @@ class Changes:
                 "reason": notification.reason,
                 "title": notification.title,
                 "body": notification.body,
-                "created_at": self.now_ms,
+                "created_at": made_at,
                 "retracted": notification.retracted is True,
                 "muted": notification.muted,
                 "muted_by": muted,
             }
         )
-        tell = NotificationSent if kind == NOTIFICATION else NotificationRetracted
-        event = tell(
+        self._tell(NotificationSent if kind == NOTIFICATION else NotificationRetracted, seq, notification)
+
+    def _tell(
+        self, kind: type[NotificationSent | NotificationRetracted], seq: int, notification: Notification
+    ) -> None:
+        event = kind(
             event_id=self._clock.new_id("evt_"), timestamp=self.now_ms, seq=seq, payload=notification
         )
-        self.outbox.append(outbox_row("notifications", self._shards, user_id, event))
+        self.outbox.append(outbox_row("notifications", self._shards, notification.user_id, event))
+
+    def _dated(self, happened_at: int) -> int:
+        """Return when a notification of what happened then was made, in epoch ms: now."""
+        return self.now_ms
 
     async def store(self, connection: AsyncConnection) -> set[str]:
         """Write all rows; return the users whose inbox grew."""
@@ -155,7 +171,8 @@ class Changes:
             return set()
         users = {entry["user_id"] for entry in self.entries}
         await _INSERT_ENTRIES.execute(connection, [_values(_ENTRY, entry) for entry in self.entries])
-        await _INSERT_OUTBOX.execute(connection, [_values(_OUTBOX, row) for row in self.outbox])
+        if self.outbox:
+            await _INSERT_OUTBOX.execute(connection, [_values(_OUTBOX, row) for row in self.outbox])
         if self.emptied:
             await connection.execute(_EMPTY_TEXT, self.emptied)
         await connection.execute(

@@ -31,9 +31,10 @@ _Lives = Mapping[str, Sequence[MessagesEvent]]
 class Inbox:
     """Every user's inbox, as the events of messages fill it."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, changes: type[Changes] = Changes) -> None:
         self._database = database
         self._clock = clock
+        self._changes = changes
         self._shards = 0
 
     async def apply(self, events: Sequence[MessagesEvent]) -> set[str]:
@@ -71,7 +72,7 @@ class Inbox:
         }
         users = {each.user_id for decision in decisions.values() for each in decision.notify}
         users |= {each.user_id for each in chain(*retracted.values())}
-        changes = Changes(await lock_counters(connection, users), self._clock, self._shards)
+        changes = self._changes(await lock_counters(connection, users), self._clock, self._shards)
         wishes = await wishes_of(connection, _places(lives, decisions))
         for message_id, decision in decisions.items():
             data = NotificationData(message_id=message_id, channel_id=_channel(lives[message_id]))

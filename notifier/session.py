@@ -44,6 +44,7 @@ class Session(Waker):
 
     __slots__ = (
         "_after",
+        "_epoch",
         "_hub",
         "_limits",
         "_looks",
@@ -76,6 +77,7 @@ class Session(Waker):
         self._subscriptions = Subscriptions(wire, feeds, limits, self)
         self._pushing: asyncio.Task[None] | None = None
         self._news_due = False
+        self._epoch = 0
         self._sent_seq = 0
         self._told_read = 0
         self._over = False
@@ -110,7 +112,7 @@ class Session(Waker):
 
     async def _start(self, standing: Standing) -> None:
         self._sent_seq = standing.latest_seq if self._after is None else min(self._after, standing.latest_seq)
-        self._told_read = standing.read_up_to
+        self._epoch, self._told_read = standing.epoch, standing.read_up_to
         hello = Hello(
             user_id=self._wire.user_id,
             epoch=standing.epoch,
@@ -155,6 +157,10 @@ class Session(Waker):
     async def _send_news(self) -> None:
         while True:
             standing, entries = await self._looks.after(self._wire.user_id, self._sent_seq)
+            if standing.epoch != self._epoch:
+                # Other numbers from now on: the next hello says so.
+                await self._wire.close(CLOSE_RESTARTING, "the inbox was numbered anew: connect again")
+                return
             for entry in entries:
                 await self._wire.send(entry)
                 self._sent_seq = entry.seq

@@ -9,6 +9,9 @@ from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from rebuilder.database.command import print_report, rebuild_database
 from rebuilder.database.rebuild import Ways as DatabaseWays
+from rebuilder.notifications.command import print_report as print_notifications
+from rebuilder.notifications.command import rebuild_notifications
+from rebuilder.notifications.rebuild import Ways as NotificationsWays
 from rebuilder.record import messages_told
 from rebuilder.report import Report, Source
 from rebuilder.search import Ways, compare_search, rebuild_search
@@ -38,8 +41,12 @@ async def run(
     """
     if target == "database":
         return await _rebuild_database(settings, database_ways or DatabaseWays(), as_json)
+    if target == "notifications":
+        return await _rebuild_notifications(settings, database_ways or DatabaseWays(), as_json)
     if target != "search":
-        raise SetupError(f"rebuild {target} is not supported by this version yet; search and database are")
+        raise SetupError(
+            f"rebuild {target} is not supported by this version yet; search, database and notifications are"
+        )
     if dry_run and rollback:
         raise SetupError("--dry-run compares the log with the live index: --rollback has no part in it")
     checked = _source(source)
@@ -68,6 +75,20 @@ async def _rebuild_database(settings: Settings, ways: DatabaseWays, as_json: boo
             sys.stderr.write(f"maeari: {error}\n")
             return FAILED
     print_report(report, as_json)
+    return report.exit_code
+
+
+async def _rebuild_notifications(settings: Settings, asked: DatabaseWays, as_json: bool) -> int:
+    if asked.source != "events":
+        raise SetupError("rebuild notifications reads events: --from events")
+    ways = NotificationsWays(compare=asked.compare, resume=asked.resume, skip_poison=asked.skip_poison)
+    async with open_ports(settings) as ports:
+        try:
+            report = await rebuild_notifications(ports, ways)
+        except AlreadyRunning as error:
+            sys.stderr.write(f"maeari: {error}\n")
+            return FAILED
+    print_notifications(report, as_json)
     return report.exit_code
 
 

@@ -52,8 +52,12 @@ class QuietHours(msgspec.Struct, frozen=True, kw_only=True):
     do_not_disturb: DoNotDisturb | None
 
 
-class InboxMark(msgspec.Struct, frozen=True, kw_only=True):
-    """Up to which `seq` a user has read the inbox."""
+class InboxMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Up to which `seq` a user has read the inbox; with an `epoch`, whose numbers begin with this event.
+
+    Only then `up_to` may be 0: nothing is read.
+    """
 
     user_id: Identifier
-    up_to: Annotated[int, Meta(ge=1)]
+    up_to: Annotated[int, Meta(ge=0)]
+    epoch: Annotated[int, Meta(ge=2)] | None = None

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import MetaData, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
@@ -98,21 +98,27 @@ async def found(live: Database, side: Side) -> bool:
     return bool(there)
 
 
-async def make_side(live: Database, side: Side, source: str, skip_poison: bool) -> None:
-    """Make the tables, empty, without what would slow the load down."""
+async def make_side(
+    live: Database, side: Side, source: str, skip_poison: bool, *more: MetaData, stripped: bool = True
+) -> None:
+    """Make the tables, empty, and `more`; `stripped` of what would slow the load down."""
     await drop_side(live, side)
+    own = (tables.own, *more)
     if not side.embedded:
         # In one transaction with the mark that it is a rebuild's: it is found whole, or not at all.
         async with live.writing() as connection:
             await connection.execute(text(f'CREATE SCHEMA "{side.name}"'))
             await connection.execute(text(f'SET LOCAL search_path = "{side.name}"'))
-            await connection.run_sync(tables.own.create_all)
+            for each in own:
+                await connection.run_sync(each.create_all)
     else:
         async with side.database.writing() as connection:
-            await connection.run_sync(tables.own.create_all)
+            for each in own:
+                await connection.run_sync(each.create_all)
     await migrate(side.database)
     async with side.database.writing() as connection:
-        await strip(connection, embedded=side.embedded)
+        if stripped:
+            await strip(connection, embedded=side.embedded)
         row = {"source": source, "phase": "load", "skip_poison": skip_poison}
         await connection.execute(insert(tables.runs).values(row))
 

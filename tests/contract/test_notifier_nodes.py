@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy import update
 
 from backbone.clock import SystemClock
 from backbone.database.engine import Database
+from backbone.database.tables import inbox_counters
 from backbone.eventlog import EventLog, NewRecord
 from backbone.health import Health
 from backbone.http import bind
@@ -21,7 +23,7 @@ from notifier.inbox import Inbox
 from notifier.service import Notifier, serve
 from notifier.tail import Tail
 from schemas.events import MessagesEvent, encode
-from schemas.frames import NotificationFrame, Read, Retracted
+from schemas.frames import CLOSE_RESTARTING, NotificationFrame, Read, Retracted
 from schemas.topics import ALL_TOPICS, DEAD_LETTERS, MESSAGES_CREATED
 from tests.conftest import ADAPTERS
 from tests.support.database import migrated_database
@@ -69,6 +71,22 @@ async def test_without_a_position_only_what_is_new_comes(database: Database, box
     assert isinstance(frame, NotificationFrame)
     assert (frame.seq, frame.notification.body, frame.notification.title) == (3, "셋", "새 멘션")
     assert frame.notification.notification_id.startswith("ntf_")
+
+
+async def test_an_inbox_that_is_numbered_anew_closes_its_sockets(database: Database, box: Inbox) -> None:
+    """Given a client of one epoch, another epoch ends its socket with 1012; the next hello tells it."""
+    async with node(database) as server:
+        await mention(server, box, "bora", "하나")
+        async with server.connected("bora", 0) as client:
+            assert (await client.hello()).epoch == 1
+            assert await client.seqs(1) == [1]
+            async with database.writing() as connection:
+                await connection.execute(update(inbox_counters).values(epoch=2))
+            server.hub.wake(["bora"])
+            assert await client.close_code() == CLOSE_RESTARTING
+        async with server.connected("bora", 0) as client:
+            assert (await client.hello()).epoch == 2
+            assert await client.seqs(1) == [1]
 
 
 async def test_resuming_sends_what_was_missed_retractions_too(database: Database, box: Inbox) -> None:

@@ -1,0 +1,1 @@
+"""Inboxes from the log: who is to be told of what, proven, and put right where it differs."""
