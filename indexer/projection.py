@@ -9,6 +9,7 @@ from typing import assert_never
 from unicodedata import normalize
 
 import msgspec
+from msgspec import UNSET
 
 from schemas.documents import IndexedDocument, SearchDocument
 from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
@@ -33,13 +34,34 @@ def document_of_state(state: MessageState) -> IndexedDocument:
     Raises msgspec.ValidationError when a message that is not deleted lacks a field.
     """
     if state.deleted:
-        return _tombstone(msgspec.convert(_fields(state), DeletedMessage), state.private)
-    return _document(msgspec.convert(_fields(state), Message), state.private)
-
-
-def _fields(state: MessageState) -> dict[str, object]:
-    values = {name: getattr(state, name) for name in state.__struct_fields__}
-    return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        if state.deleted_at is UNSET or state.deleted_by is UNSET:
+            raise msgspec.ValidationError("a deleted message lacks `deleted_at` or `deleted_by`")
+        gone = DeletedMessage(
+            message_id=state.message_id,
+            channel_id=state.channel_id,
+            author_id=state.author_id,
+            sequence=state.sequence,
+            version=state.version,
+            deleted_at=state.deleted_at,
+            deleted_by=state.deleted_by,
+        )
+        return _tombstone(gone, state.private)
+    if state.content is UNSET or state.created_at is UNSET or state.updated_at is UNSET:
+        raise msgspec.ValidationError("a message lacks `content`, `created_at` or `updated_at`")
+    message = Message(
+        message_id=state.message_id,
+        channel_id=state.channel_id,
+        author_id=state.author_id,
+        content=state.content,
+        mentions=() if state.mentions is UNSET else state.mentions,
+        attachments=() if state.attachments is UNSET else state.attachments,
+        parent_id=None if state.parent_id is UNSET else state.parent_id,
+        sequence=state.sequence,
+        version=state.version,
+        created_at=state.created_at,
+        updated_at=state.updated_at,
+    )
+    return _document(message, state.private)
 
 
 def _document(message: Message, private: bool) -> IndexedDocument:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+import msgspec
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -32,8 +34,7 @@ class NewRecord:
         return len(self.key.encode()) + len(self.value or b"") + headers
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record as it was read; `timestamp_ms` is when it was appended, in epoch milliseconds.
 
     Others' records may hold what ours do not: `raw_key` is a key that is no UTF-8, which `key` shows as well

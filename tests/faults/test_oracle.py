@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
+import msgspec
 import pytest
 
 from backbone.eventlog import Record, TopicPartition
@@ -95,7 +95,7 @@ def log() -> Log:
 
 def change(records: list[Record], number: int, **fields: object) -> None:
     value = {**json.loads(records[number].value or b""), **fields}
-    records[number] = replace(records[number], value=json.dumps(value).encode())
+    records[number] = msgspec.structs.replace(records[number], value=json.dumps(value).encode())
 
 
 def test_a_log_that_is_right(log: Log) -> None:
@@ -158,6 +158,6 @@ def test_what_a_zombie_adds(log: Log) -> None:
     log.post("c")
     places |= {TopicPartition(MESSAGES_STATE.name, PLACE): len(log.states)}
     assert repeated_after(log.told, places) == []
-    log.states.append(replace(log.states[0], offset=len(log.states)))
-    log.events.append(replace(log.events[1], offset=len(log.events)))
+    log.states.append(msgspec.structs.replace(log.states[0], offset=len(log.states)))
+    log.events.append(msgspec.structs.replace(log.events[1], offset=len(log.events)))
     assert repeated_after(log.told, places) == ["evt_2", "msg_a 2"]

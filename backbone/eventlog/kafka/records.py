@@ -31,17 +31,23 @@ class Names:
 
     def records(self, fetched: Mapping[KafkaPartition, Iterable[ConsumerRecord]]) -> list[Record]:
         """Return what `getmany` gave."""
-        return [
-            Record.of_bytes(
-                self.bare(place.topic),
-                place.partition,
-                raw.offset,
-                raw.key,
-                raw.value,
-                tuple((name, value or b"") for name, value in raw.headers),
-                raw.timestamp,
-                tuple(number for number, (_, value) in enumerate(raw.headers) if value is None),
-            )
-            for place, batch in fetched.items()
-            for raw in batch
-        ]
+        found: list[Record] = []
+        for place, batch in fetched.items():
+            topic, partition = self.bare(place.topic), place.partition
+            found += [_record(topic, partition, raw) for raw in batch]
+        return found
+
+
+def _record(topic: str, partition: int, raw: ConsumerRecord) -> Record:
+    if not raw.headers:
+        return Record.of_bytes(topic, partition, raw.offset, raw.key, raw.value, (), raw.timestamp)
+    return Record.of_bytes(
+        topic,
+        partition,
+        raw.offset,
+        raw.key,
+        raw.value,
+        tuple((name, value or b"") for name, value in raw.headers),
+        raw.timestamp,
+        tuple(number for number, (_, value) in enumerate(raw.headers) if value is None),
+    )
