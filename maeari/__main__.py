@@ -306,10 +306,28 @@ def bench_notify(
     run_work(settings, lambda: run(settings, plan, as_json))
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+@bench.command("rebuild")
+@click.option(
+    "--messages",
+    default="10000,100000",
+    show_default=True,
+    callback=lambda _context, _option, value: _numbers(value, 10_000_000),
+    help="Sizes of the log.",
+)
+@click.option("--pairs", type=click.IntRange(1), default=5, show_default=True, help="Of reading and folding.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def bench_rebuild(messages: tuple[int, ...], pairs: int, as_json: bool) -> None:
+    """Measure rebuilds of each store from each source, beside reading with nothing done."""
+    from bench.rebuild import Plan, run  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    run_work(settings, lambda: run(settings, Plan(messages, pairs), as_json))
+
+
+def _numbers(text: str, most: int = 10_000) -> tuple[int, ...]:
     numbers = tuple(int(number) for number in text.split(",") if number.strip().isdecimal())
-    if len(numbers) != text.count(",") + 1 or not all(1 <= number <= 10_000 for number in numbers):
-        raise click.BadParameter(f"{text!r} is not a list of numbers from 1 to 10000, with commas between")
+    if len(numbers) != text.count(",") + 1 or not all(1 <= number <= most for number in numbers):
+        raise click.BadParameter(f"{text!r} is not a list of numbers from 1 to {most}, with commas between")
     return numbers
 
 

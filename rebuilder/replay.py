@@ -18,6 +18,7 @@ from backbone.progress import Progress
 from backbone.search import ItemFailure
 from indexer.projection import document_of_event, document_of_state
 from rebuilder.fold import Fold, Taken
+from rebuilder.newest import Newest
 from rebuilder.patience import patiently
 from rebuilder.report import UNREADABLE, Problem
 from schemas.documents import IndexedDocument
@@ -46,6 +47,7 @@ class Replay:
         self.applied = 0
         self.problems: list[Problem] = []
         self.problem_count = 0
+        self._newest = Newest()
         self._tombstones: set[str] = set()
         # Read and folded, but perhaps not stored: an attempt may be cancelled, or fail.
         self._unstored: dict[str, tuple[Record, IndexedDocument]] = {}
@@ -80,6 +82,7 @@ class Replay:
     async def _apply(self, records: Sequence[Record]) -> None:
         for record in records:
             self.records[record.topic] += 1
+        for record in self._newest.of(records):
             indexed = self._document_of(record)
             if indexed is not None and self._is_newest(record, indexed):
                 self._unstored[indexed.message_id] = (record, indexed)

@@ -16,6 +16,7 @@ from backbone.settings import Settings
 from backbone.wiring import open_ports
 from rebuilder import target
 from rebuilder.__main__ import run
+from rebuilder.database.rebuild import Ways as DatabaseWays
 from rebuilder.sole import as_the_only_one
 from tests.conftest import ADAPTERS
 from tests.support.database import own_database
@@ -163,7 +164,7 @@ async def end_sessions_of_owners(database: Database) -> None:
 @pytest.mark.parametrize(
     ("target", "source", "line"),
     [
-        ("notifications", "both", "rebuild notifications is not supported by this version yet"),
+        ("notifications", "state", "rebuild notifications reads events: --from events"),
         ("search", "archive", "--from archive is not supported by this version yet"),
         ("search", "memory", "--from 'memory' is not one of state, events, both"),
     ],
@@ -171,8 +172,9 @@ async def end_sessions_of_owners(database: Database) -> None:
 async def test_what_it_cannot_do_it_says(
     embedded_settings: Settings, target: str, source: str, line: str
 ) -> None:
+    ways = DatabaseWays(source=source)
     with pytest.raises(SetupError, match=line):
-        await run(embedded_settings, target, source)
+        await run(embedded_settings, target, source, database_ways=ways)
 
 
 async def test_missing_topics_are_named_with_their_command(embedded_settings: Settings) -> None:

@@ -1,0 +1,199 @@
+"""`maeari bench rebuild`: how fast each store comes back from each source, and in how much memory.
+
+Guarantees: everything lies in stores of its own that are gone afterwards; each run is a process of its own,
+the product's command, whose report is believed only where it says that all is proven. Reading with nothing
+done and folding take turns.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from backbone.database.migrations import migrate
+from backbone.database.scratch import scratch_database
+from backbone.progress import Progress, shown_progress
+from backbone.settings import Settings, read_settings
+from backbone.wiring import open_database, open_eventlog, open_search
+from bench.failure import MeasurementFailed
+from bench.rebuild_figures import RebuildRun, as_json, table
+from bench.rebuild_log import tell_log
+from bench.rebuild_reading import Read
+from bench.report import machine
+from bench.scratch import scratch_stores
+from schemas.topics import MESSAGES_STATE
+
+FAILED = 1
+_REBUILDS = (
+    ("search", "state"),
+    ("search", "events"),
+    ("database", "state"),
+    ("database", "events"),
+    ("notifications", "events"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: logs of these numbers of messages; the reading and the fold so many times."""
+
+    messages: tuple[int, ...] = (10_000, 100_000)
+    pairs: int = 5
+
+
+async def run(settings: Settings, plan: Plan, json: bool) -> int:
+    """Measure; print the table or JSON on stdout. Return the exit code.
+
+    Raises SetupError or Unavailable, whose texts are one line.
+    """
+    runs: list[RebuildRun] = []
+    surroundings = _surroundings(settings)
+    try:
+        with shown_progress() as progress:
+            for messages in plan.messages:
+                async with scratch_stores(settings) as stores:
+                    await _measure(stores, messages, plan.pairs, progress, runs)
+    except MeasurementFailed as error:
+        sys.stderr.write(f"maeari: {error}\n")
+        return FAILED
+    lines = [as_json(surroundings, runs)] if json else table(surroundings, runs)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+async def _measure(
+    stores: Settings, messages: int, pairs: int, progress: Progress, runs: list[RebuildRun]
+) -> None:
+    eventlog = open_eventlog(stores)
+    try:
+        progress.step(f"tell the log of {messages:,} messages")
+        await tell_log(eventlog, messages)
+    finally:
+        await eventlog.close()
+    kinds = ("client", "reader", "fold") if stores.eventlog_url.startswith("kafka://") else ("reader", "fold")
+    for pair in range(1, pairs + 1):
+        for kind in kinds:
+            progress.step(f"{messages:,} messages, {kind}, {pair} of {pairs}")
+            runs.append(await _reading(stores, kind, messages))
+    for target, source in _REBUILDS:
+        progress.step(f"{messages:,} messages, {target} from {source}")
+        runs.append(await _rebuild(stores, target, source, messages))
+
+
+async def _reading(stores: Settings, kind: str, messages: int) -> RebuildRun:
+    command = [sys.executable, "-m", "bench.rebuild_reading", kind, MESSAGES_STATE.name]
+    output, peak_mib = await asyncio.to_thread(_ran, command, _environment(stores))
+    read = msgspec.json.decode(output, type=Read)
+    if read.records != messages or (kind == "fold" and read.messages != messages):
+        raise MeasurementFailed(f"{kind} read {read.records:,} of {messages:,} records")
+    return RebuildRun(
+        what=kind,
+        source="state",
+        messages=messages,
+        records=read.records,
+        seconds=read.seconds,
+        peak_mib=peak_mib,
+    )
+
+
+class _Counts(msgspec.Struct):
+    records: int
+    messages: int = 0
+
+
+class _Report(msgspec.Struct):
+    """What is read of a rebuild's report."""
+
+    outcome: str
+    counts: _Counts
+    seconds: float
+
+
+async def _rebuild(stores: Settings, target: str, source: str, messages: int) -> RebuildRun:
+    """Run the command on an empty database of its own; what it makes is dropped."""
+    command = [sys.executable, "-m", "maeari", "rebuild", target, "--from", source, "--json"]
+    if stores.database_url.startswith("sqlite"):
+        with tempfile.TemporaryDirectory(prefix="maeari-bench-") as folder:
+            files = read_settings({"MAEARI_DATA": folder}, dotenv=None)
+            own = replace(stores, database_url=files.database_url)
+            return await _rebuilt(command, own, target, source, messages)
+    async with scratch_database(stores.database_url, "maeari_bench") as url:
+        return await _rebuilt(command, replace(stores, database_url=url), target, source, messages)
+
+
+async def _rebuilt(
+    command: list[str], stores: Settings, target: str, source: str, messages: int
+) -> RebuildRun:
+    database = open_database(stores)
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+    try:
+        output, peak_mib = await asyncio.to_thread(_ran, command, _environment(stores))
+    finally:
+        await _drop_index(stores)
+    report = msgspec.json.decode(output, type=_Report)
+    proven = report.outcome in ("swapped", "put right")
+    if not proven or (target != "notifications" and report.counts.messages != messages):
+        raise MeasurementFailed(
+            f"{' '.join(command[2:])}: {report.outcome}, {report.counts.messages:,} messages"
+        )
+    return RebuildRun(
+        what=target,
+        source=source,
+        messages=messages,
+        records=report.counts.records,
+        seconds=report.seconds,
+        peak_mib=peak_mib,
+    )
+
+
+def _ran(command: list[str], environment: Mapping[str, str]) -> tuple[bytes, float]:
+    """Run a process to its end; return what it said on stdout, and its peak memory in MiB."""
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        errors = process.stderr.read() if process.stderr is not None else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        last = errors.decode(errors="replace").strip().splitlines()[-1:]
+        raise MeasurementFailed(f"{' '.join(command[2:])} answered {process.returncode}: {''.join(last)}")
+    return output, usage.ru_maxrss / 1024
+
+
+async def _drop_index(stores: Settings) -> None:
+    search = open_search(stores)
+    try:
+        await search.drop_all()
+    finally:
+        await search.close()
+
+
+def _environment(stores: Settings) -> Mapping[str, str]:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MAEARI_")}
+    return {
+        **others,
+        "MAEARI_DATA": str(stores.data),
+        "MAEARI_DATABASE_URL": stores.database_url,
+        "MAEARI_EVENTLOG_URL": stores.eventlog_url,
+        "MAEARI_SEARCH_URL": stores.search_url,
+        "MAEARI_SEARCH_ALIAS": stores.search_alias,
+        "MAEARI_TOPIC_PREFIX": stores.topic_prefix,
+    }
+
+
+def _surroundings(settings: Settings) -> dict[str, str]:
+    database = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
+    eventlog = "Kafka" if settings.eventlog_url.startswith("kafka://") else "embedded"
+    search = "Elasticsearch" if settings.search_url.startswith("http") else "embedded"
+    found = machine(database, eventlog, f"{os.cpu_count()}, shared by the rebuild and the stores")
+    return {**found, "search": search}
