@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from websockets.asyncio.client import connect
@@ -34,6 +34,7 @@ from schemas.frames import (
 REFUSED = (CLOSE_BAD_FRAME, CLOSE_NOT_AUTHENTICATED, CLOSE_FORBIDDEN_ORIGIN)
 FRAME_MAX_BYTES = 4 * 1024 * 1024
 
+_OF_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 # What a proxy answers that has too much to do.
 _TRY_AGAIN = (408, 425, 429)
 
@@ -102,6 +103,8 @@ async def _entries(
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             additional_headers=headers,
             max_size=FRAME_MAX_BYTES,
+            # No proxy knows this machine's own addresses.
+            proxy=None if _is_of_this_machine(url) else True,
         )
     except (OSError, TimeoutError) as error:
         raise _NotReached(str(error) or "no answer in time") from error
@@ -130,6 +133,13 @@ def _take_up(hello: Hello, position: Position) -> bool:
     if position.seq is None:
         position.seq = hello.latest_seq
     return True
+
+
+def _is_of_this_machine(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in _OF_THIS_MACHINE
+    except ValueError:
+        return False
 
 
 def _judged(closed: ConnectionClosed) -> str:

@@ -75,7 +75,9 @@ def _query(target: str) -> _Query:
         target.encode("ascii")
         return parse_qs(urlsplit(target).query, keep_blank_values=True, errors="strict", max_num_fields=20)
     except ValueError:
-        raise Refused(CLOSE_NOT_AUTHENTICATED, "the query is not percent-encoded UTF-8") from None
+        raise Refused(
+            CLOSE_NOT_AUTHENTICATED, "the query is not percent-encoded UTF-8, or has more than 20 fields"
+        ) from None
 
 
 def _named(query: _Query) -> str | None:

@@ -92,6 +92,7 @@ class Pusher:
         if round_.waits is not None:
             raise Unavailable(self._sender.name, round_.waits)
         for lane in lanes.values():
+            # What was refused for good, and what lies behind it: the rest is forgotten where it was taken.
             self._troubles.forget(push.push_id for _, push in lane)
         PUSHES.labels(self._sender.name, "given_up").inc(len(round_.refusals))
         return round_.refusals
@@ -107,6 +108,7 @@ class Pusher:
         ]
         texts = [(push.user_id, push.seq) for _, push in pushes if push.body.type == "notification.sent"]
         withdrawn = await self._mailbox.withdrawn(texts)
+        self._troubles.forget(withdrawn)
         return [(record, push) for record, push in pushes if push.push_id not in withdrawn]
 
     async def _lane(
@@ -159,6 +161,7 @@ class Pusher:
         PUSHES.labels(self._sender.name, "taken").inc()
         round_.failures_in_a_row = 0
         self._sent.add(push.push_id)
+        self._troubles.forget([push.push_id])
         self._troubles.taken()
         self._health.up(self._sender.name)
         return True

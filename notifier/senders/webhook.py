@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -75,7 +76,9 @@ class WebhookSender:
     async def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
         """Return the status, and what the answer says of trying again."""
         if self._client is None:
-            self._client = httpx.AsyncClient(follow_redirects=False, timeout=self._within_s)
+            # Receivers get what is signed and nothing else: no cookies of theirs, which would pile up.
+            jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            self._client = httpx.AsyncClient(follow_redirects=False, timeout=self._within_s, cookies=jar)
         async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
             length = 0
             # What the status says counts, however its text ends.

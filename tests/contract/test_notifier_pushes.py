@@ -143,6 +143,15 @@ async def test_each_goes_out_signed_and_in_order(way: Way) -> None:
     assert not first.signed_with(b"another key" * 3)
 
 
+async def test_cookies_are_not_kept(way: Way) -> None:
+    """Given a receiver that sets cookies, no request carries one."""
+    way.receiver.then = lambda received: Reply(headers={"Set-Cookie": f"{received.push_id}=1; Path=/"})
+    member, talk = way.member(), Talk()
+    await way.tell([talk.post(str(number), ["bora"]) for number in range(3)])
+    await way.push_until(member, "bora", 3)
+    assert all("cookie" not in each.headers for each in way.receiver.of("bora"))
+
+
 async def test_a_retraction_follows_what_was_pushed(way: Way) -> None:
     """What was pushed and is deleted afterwards is taken back under an id that belongs to it."""
     talk = Talk()

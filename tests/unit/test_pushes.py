@@ -1,14 +1,17 @@
 """What is pushed and how it is signed, printed and given up: decided without a receiver."""
 
+import asyncio
 import base64
-import io
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backbone.printable import printable
-from notifier.senders import NotTaken, Push, push_of
+from notifier.senders import NotTaken, Push, console, push_of
 from notifier.senders.console import ConsoleSender, line_of
 from notifier.senders.signing import signed_headers
 from notifier.senders.trouble import Sent, Troubles
@@ -85,24 +88,47 @@ class TestRetryAfter:
 
 
 class TestTheConsole:
-    async def test_one_line_a_push(self) -> None:
-        stream = io.StringIO()
-        sender = ConsoleSender(stream)
-        for each in (push("배포를 완료했습니다."), push("두\n줄"), push(kind=NotificationRetracted)):
-            await sender.send(each)
-        assert stream.getvalue().splitlines() == [
+    async def test_one_line_a_push(self, tmp_path: Path) -> None:
+        with (tmp_path / "out").open("w+") as stream:
+            sender = ConsoleSender(stream)
+            for each in (push("배포를 완료했습니다."), push("두\n줄"), push(kind=NotificationRetracted)):
+                await sender.send(each)
+        assert (tmp_path / "out").read_text().splitlines() == [
             "보라 7 새 멘션 배포를 완료했습니다.",
             "보라 7 새 멘션 두\\n줄",
             "보라 7 retracted ntf_1",
         ]
 
+    async def test_a_reader_that_does_not_read_holds_nobody_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A full pipe refuses a line within its time; once it is read again, every line is whole."""
+        monkeypatch.setattr(console, "TAKEN_WITHIN_S", 0.05)
+        reading, writing = os.pipe()
+        text = "가" * 10_000
+        with os.fdopen(writing, "w") as stream:
+            sender, taken = ConsoleSender(stream), 0
+            for _ in range(4):
+                with suppress(NotTaken):
+                    await sender.send(push(text))
+                    taken += 1
+            assert taken <= 2
+
+            def read_all() -> bytes:
+                with os.fdopen(reading, "rb") as pipe:
+                    return pipe.read()
+
+            read = asyncio.create_task(asyncio.to_thread(read_all))
+            monkeypatch.setattr(console, "TAKEN_WITHIN_S", 5.0)
+            await sender.send(push("끝"))
+        lines = (await read).decode().splitlines()
+        assert set(lines) == {f"보라 7 새 멘션 {text}", "보라 7 새 멘션 끝"}
+
     def test_no_text_commands_the_terminal(self) -> None:
         assert line_of(push("\x1b[2J\u202e\u2028")).endswith(" \\x1b[2J\\u202e\\u2028")
         assert printable("👩‍👩‍👧 é 말 a\tb") == "👩‍👩‍👧 é 말 a\\tb"
 
-    async def test_output_that_nobody_takes_is_not_sent(self) -> None:
-        stream = io.StringIO()
-        stream.close()
+    async def test_output_that_nobody_takes_is_not_sent(self, tmp_path: Path) -> None:
+        with (tmp_path / "out").open("w") as stream:
+            pass
         with pytest.raises(NotTaken):
             await ConsoleSender(stream).send(push())
 
