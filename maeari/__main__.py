@@ -10,6 +10,7 @@ from backbone.wiring import open_ports
 from maeari.archive import archive
 from maeari.dead_letters import dead_letters
 from maeari.listening import listen, notifications
+from maeari.moments import as_of_option
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
 from maeari.usage import OneLineGroup, data_option
 from schemas.topics import TOPICS_OF_GROUP
@@ -104,22 +105,24 @@ def migrate(data: Path | None) -> None:
     type=click.Choice(["both", "state", "events", "archive"]),
     default="both",
     show_default=True,
-    help="Which topics to fold.",
+    help="Which topics to fold; archive: events out of its files, then out of the log.",
 )
+@as_of_option
 @click.option("--dry-run", is_flag=True, help="Compare the log with what is there; change nothing.")
 @click.option("--rollback", is_flag=True, help="Go back to the index before, brought up to date first.")
-@click.option("--drop", is_flag=True, help="Drop the old index too: there is none to go back to then.")
+@click.option("--drop", is_flag=True, help="Drop the old index, too; with --as-of the index of that moment.")
 @click.option(
     "--into", default="maeari_rebuild", show_default=True, help="database: the side schema, or file."
 )
 @click.option("--compare", is_flag=True, help="database: the same as --dry-run.")
 @click.option("--resume", is_flag=True, help="database, notifications: go on with an earlier run.")
-@click.option("--skip-poison", is_flag=True, help="database, notifications: pass over unreadable records.")
+@click.option("--skip-poison", is_flag=True, help="Pass over records that cannot be read.")
 @click.option("--accept-differences", is_flag=True, help="database: swap in whatever the live tables hold.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def rebuild(
     target: str,
     source: str,
+    as_of_ms: int | None,
     dry_run: bool,
     rollback: bool,
     drop: bool,
@@ -144,7 +147,8 @@ def rebuild(
         skip_poison=skip_poison,
         accept_differences=accept_differences,
     )
-    run_work(settings, lambda: run(settings, target, source, dry_run, as_json, drop, rollback, ways))
+    asked = (target, source, dry_run, as_json, drop, rollback, ways)
+    run_work(settings, lambda: run(settings, *asked, skip_poison=skip_poison, as_of_ms=as_of_ms))
 
 
 @main.command()

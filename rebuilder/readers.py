@@ -1,13 +1,27 @@
 """What a rebuild reads: the topics of messages, each from where its source says."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
-from backbone.eventlog import EventLog, Reader, TopicPartition
+from backbone.eventlog import Reader, TopicPartition, TopicState
 from rebuilder.patience import patiently
 from rebuilder.report import Source
-from schemas.topics import MESSAGE_TOPICS, MESSAGES_STATE
+from schemas.topics import MESSAGE_TOPICS, MESSAGES_STATE, Topic
+
+
+class Log(Protocol):
+    """As much of an EventLog as a rebuild reads; an archive that goes on in the log looks the same."""
+
+    async def reader(self, topics: Sequence[Topic], partitions: Collection[int] | None = None) -> Reader:
+        """See EventLog."""
+
+    async def topics(self) -> Mapping[str, TopicState]:
+        """See EventLog."""
+
+    async def committed(self, group: str, topics: Sequence[Topic]) -> Mapping[TopicPartition, int]:
+        """See EventLog."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +51,16 @@ class Readers:
 
 
 @asynccontextmanager
-async def open_readers(eventlog: EventLog, source: Source) -> AsyncIterator[Readers]:
+async def open_readers(log: Log, source: Source) -> AsyncIterator[Readers]:
     """Open what `source` reads. Raises Unavailable, or SetupError when topics are missing."""
     async with AsyncExitStack() as stack:
-        events = await eventlog.reader(MESSAGE_TOPICS)
+        events = await log.reader(MESSAGE_TOPICS)
         stack.push_async_callback(events.close)
-        if source == "events":
+        if source in ("events", "archive"):
             yield Readers(None, events)
             return
         if source == "state":
             await patiently(events.seek_to_end)
-        state = await eventlog.reader((MESSAGES_STATE,))
+        state = await log.reader((MESSAGES_STATE,))
         stack.push_async_callback(state.close)
         yield Readers(state, events)

@@ -22,7 +22,7 @@ from rebuilder.newest import Newest
 from rebuilder.patience import patiently
 from rebuilder.report import UNREADABLE, Problem
 from schemas.documents import IndexedDocument
-from schemas.events import decode_message_event
+from schemas.events import MessagesEvent, decode_message_event
 from schemas.states import decode_state
 from schemas.topics import MESSAGES_STATE
 
@@ -39,15 +39,25 @@ class NotStored(Exception):
 
 
 class Replay:
-    """One pass over the log; `put` stores documents, in a dry run nowhere."""
+    """One pass over the log; `put` stores documents, in a dry run nowhere.
 
-    def __init__(self, put: Put, progress: Progress, purged_before: str = "") -> None:
+    With `until_ms` only what happened by then counts, that very millisecond included.
+    """
+
+    def __init__(
+        self, put: Put, progress: Progress, purged_before: str = "", until_ms: int | None = None
+    ) -> None:
         self.fold = Fold(purged_before)
         self.records: Counter[str] = Counter()
         self.applied = 0
         self.problems: list[Problem] = []
         self.problem_count = 0
         self._newest = Newest()
+        self.unreadable: Counter[str] = Counter()
+        """How many of the problems are records that cannot be read, by topic."""
+        self.begins_ms: int | None = None
+        """When the first of the events happened, where `until_ms` is asked for."""
+        self._until_ms = until_ms
         self._tombstones: set[str] = set()
         # Read and folded, but perhaps not stored: an attempt may be cancelled, or fail.
         self._unstored: dict[str, tuple[Record, IndexedDocument]] = {}
@@ -116,10 +126,19 @@ class Replay:
         try:
             if of_state:
                 return document_of_state(decode_state(value))
-            return document_of_event(decode_message_event(value))
+            event = decode_message_event(value)
+            return document_of_event(event) if self._had_happened(event) else None
         except DecodeError as error:
+            self.unreadable[record.topic] += 1
             self._note(record, f"{UNREADABLE}: {error}")
             return None
+
+    def _had_happened(self, event: MessagesEvent) -> bool:
+        if self._until_ms is None:
+            return True
+        at = event.timestamp
+        self.begins_ms = at if self.begins_ms is None else min(self.begins_ms, at)
+        return at <= self._until_ms
 
     def _is_newest(self, record: Record, indexed: IndexedDocument) -> bool:
         taken = self.fold.take(indexed)

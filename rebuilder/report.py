@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-Source = Literal["state", "events", "both"]
+Source = Literal["state", "events", "archive", "both"]
 Outcome = Literal["swapped", "refused", "dry run"]
 
 
@@ -46,11 +46,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     `differing_channels` names the first channels in which an index differs from the log: the new index,
     which is then refused, or in a dry run the live one. `problems` names the first problems. `held_s` is how
-    long writes to the index waited for the swap, in seconds; `kept` is what a rollback goes back to.
+    long writes to the index waited for the swap, in seconds; `kept` is what a rollback goes back to. `gaps`
+    names the first events that the log lacks. With `as_of` the index is one of that moment.
     """
 
     target: str = "search"
     source: Source
+    as_of: str | None = None
+    skip_poison: bool = False
     outcome: Outcome
     reason: str | None = None
     index_before: str | None = None
@@ -64,12 +67,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     digests: dict[str, str]
     differing_channels: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    gaps: tuple[str, ...] = ()
     seconds: float
 
     @property
     def exit_code(self) -> int:
         """1 where the swap was refused, or would be."""
-        return 1 if self.outcome == "refused" or self.counts.problems else 0
+        left_out = self.outcome == "swapped" or self.skip_poison
+        return 1 if self.outcome == "refused" or (self.counts.problems and not left_out) else 0
 
     def lines(self) -> Iterator[str]:
         """Yield what people read."""
@@ -78,16 +83,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             f"read {counts.records:,} records: {counts.messages:,} messages "
             f"({counts.deleted:,} deleted) in {counts.channels:,} channels, {self.seconds:.1f} s"
         )
-        for problem in self.problems:
-            yield f"  {problem}"
+        for line in (*self.gaps, *self.problems):
+            yield f"  {line}"
         if counts.problems > len(self.problems):
             yield f"  and {counts.problems - len(self.problems):,} more"
         if self.held_s is not None:
             yield f"writes to the index waited {self.held_s:.2f} s for the swap"
         yield self._result()
 
+    @property
+    def _alias(self) -> str:
+        return (self.index or "").rpartition("-")[0]
+
     def _result(self) -> str:
         match self.outcome:
+            case "swapped" if self.as_of is not None:
+                left_out = f", but for {self.counts.problems:,} records" if self.counts.problems else ""
+                return f"{self.index} holds the messages as of {self.as_of}{left_out}: alias {self._alias}"
             case "swapped":
                 changes = [f"swapped {self.index_before or 'no index'} for {self.index}"]
                 if self.kept:

@@ -9,23 +9,27 @@ which writes are held a moment. Killed at any point, one of the two is behind th
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from backbone.errors import Unavailable
-from backbone.eventlog import EventLog
 from backbone.progress import Progress
 from backbone.search import HELD_MAX_S, ItemFailure, SearchIndex
+from rebuilder import checks
+from rebuilder.archived import Unfit
+from rebuilder.checks import NotProven
 from rebuilder.digest import Digests, message_hash
 from rebuilder.lateness import Looks
 from rebuilder.patience import patiently
-from rebuilder.readers import Readers, open_readers
+from rebuilder.readers import Log, Readers, open_readers
 from rebuilder.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Offsets, Replay
-from rebuilder.report import Counts, Outcome, Report, Source
+from rebuilder.report import Counts, Outcome, Report
 from rebuilder.target import Target, fresh_target, previous_target
+from rebuilder.trimmed import what_lacks
+from rebuilder.ways import Ways as Ways  # noqa: PLC0414 - told on to whoever rebuilds
+from schemas.clock import format_ms
 from schemas.documents import IndexedDocument
-from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS, MESSAGES_STATE
+from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
 
 SWAP_ATTEMPTS = 3
 _CATCH_UP_PASSES = 10
@@ -34,37 +38,17 @@ _SCAN_STEP = 500
 log = structlog.get_logger()
 
 
-class NotProven(Exception):
-    """The new index must not be swapped in; the text says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ways:
-    """How to rebuild: `both` reads the state topic, which brings most messages in their last version, and
-    then every event; `state` trusts the state topic for all that was written before the rebuild began;
-    `events` reads only events.
-
-    `rollback` fills the index that was live before the last swap, in place of a fresh one; `drop` leaves
-    none to go back to. `told` is the number of messages that the log must hold at the least.
-    `purged_before` is for an index that has been live: it may have purged what was deleted earlier, see
-    Digests.
-    """
-
-    source: Source = "both"
-    rollback: bool = False
-    drop: bool = False
-    told: int = 0
-    purged_before: str = ""
-
-
-async def rebuild_search(eventlog: EventLog, search: SearchIndex, ways: Ways, progress: Progress) -> Report:
+async def rebuild_search(eventlog: Log, search: SearchIndex, ways: Ways, progress: Progress) -> Report:
     """Rebuild, swap, and say what was done. Raises Unavailable, SetupError or NothingBefore."""
     async with open_readers(eventlog, ways.source) as readers:
         return await _Rebuild(eventlog, search, readers, ways, progress).run()
 
 
-async def compare_search(eventlog: EventLog, search: SearchIndex, ways: Ways, progress: Progress) -> Report:
-    """Fold the log, and compare it with the live index; change nothing. Raises Unavailable or SetupError."""
+async def compare_search(eventlog: Log, search: SearchIndex, ways: Ways, progress: Progress) -> Report:
+    """Fold the log, and compare it with the live index; change nothing.
+
+    Raises Unavailable, SetupError or Unfit.
+    """
     async with open_readers(eventlog, ways.source) as readers:
         return await _Rebuild(eventlog, search, readers, ways, progress).compare_with_live()
 
@@ -73,7 +57,7 @@ class _Rebuild:
     """One rebuild: its place in the log, its index, and what it found."""
 
     def __init__(
-        self, eventlog: EventLog, search: SearchIndex, readers: Readers, ways: Ways, progress: Progress
+        self, eventlog: Log, search: SearchIndex, readers: Readers, ways: Ways, progress: Progress
     ) -> None:
         self._eventlog = eventlog
         self._search = search
@@ -85,7 +69,8 @@ class _Rebuild:
         self._before: str | None = None
         self._held_s: float | None = None
         self._differing: tuple[str, ...] = ()
-        self._replay = Replay(self._put, progress, ways.purged_before)
+        self._gaps: tuple[str, ...] = ()
+        self._replay = Replay(self._put, progress, ways.purged_before, ways.until_ms)
 
     async def run(self) -> Report:
         """Build, prove, swap, drop."""
@@ -93,11 +78,13 @@ class _Rebuild:
         self._target, self._before = target, target.before
         swapped = False
         try:
+            await self._check_begins()
             await self._read_to_the_ends("read")
+            checks.check_anything(self._replay, self._ways)
             await self._prove(target.index)
             await self._swap_in(target)
             swapped = True
-        except (NotProven, NotStored) as error:
+        except (NotProven, NotStored, Unfit) as error:
             return self._report("refused", reason=str(error))
         finally:
             if not swapped:
@@ -188,33 +175,20 @@ class _Rebuild:
     async def _prove(self, index: str) -> None:
         """Compare the fold with the record and with a scan of the index. Raises NotProven."""
         self._check_problems()
-        self._check_whole()
+        checks.check_whole(self._replay, self._ways)
         scanned = await self._scan(index)
         self._differing = tuple(self._replay.fold.digests.differing(scanned))
         if self._differing:
             raise NotProven(f"{index} differs from the log; channels that differ: {len(self._differing):,}")
 
-    def _check_whole(self) -> None:
-        held = self._replay.fold.messages
-        if held < self._ways.told:
-            raise NotProven(f"the log holds {held:,} of the {self._ways.told:,} messages that it was told")
+    async def _check_begins(self) -> None:
+        """Raise NotProven where only events are read and the log was trimmed of some."""
+        if self._ways.source == "events" and (lacks := await what_lacks(self._eventlog, self._progress)):
+            self._gaps = tuple(lacks.gaps)
+            raise NotProven(str(lacks))
 
     def _check_problems(self) -> None:
-        if self._replay.problem_count:
-            raise NotProven(
-                f"records that cannot be read or applied: {self._replay.problem_count:,}{self._way_on()}"
-            )
-        if outlived := self._replay.outlived:
-            raise NotProven(
-                f"the log lost deletions to compaction while it was read: {outlived:,}; rebuild again"
-            )
-
-    def _way_on(self) -> str:
-        """Say how to rebuild all the same, where events of the past are unreadable and states are not."""
-        unreadable = {problem.topic for problem in self._replay.problems if problem.unreadable}
-        if self._ways.source == "state" or not unreadable or MESSAGES_STATE.name in unreadable:
-            return ""
-        return "; with --from state they are not read"
+        checks.check_problems(self._replay, self._ways)
 
     async def _scan(self, index: str) -> Digests:
         digests = Digests(self._ways.purged_before)
@@ -251,6 +225,9 @@ class _Rebuild:
         replay, digests = self._replay, self._replay.fold.digests
         return Report(
             source=self._ways.source,
+            as_of=None if self._ways.until_ms is None else format_ms(self._ways.until_ms),
+            skip_poison=self._ways.skip_poison,
+            gaps=self._gaps,
             outcome=outcome,
             reason=reason,
             index_before=self._before,

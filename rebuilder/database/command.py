@@ -11,13 +11,17 @@ from rebuilder.database.rebuild import Rebuild, Ways
 from rebuilder.database.report import DatabaseReport
 from rebuilder.database.side import open_side
 from rebuilder.database.sources import EventsSource, Source, StateSource
+from rebuilder.readers import Log
 from rebuilder.sole import as_the_only_one
 from schemas.events import encode
 
 
-async def rebuild_database(ports: Ports, ways: Ways) -> DatabaseReport:
-    """Rebuild. Raises AlreadyRunning, SetupError or Unavailable."""
-    source = _source(ports, ways.source)
+async def rebuild_database(ports: Ports, log: Log, ways: Ways) -> DatabaseReport:
+    """Rebuild from a log, whose past may come out of the archive.
+
+    Raises AlreadyRunning, SetupError or Unavailable.
+    """
+    source = _source(log, ways.source)
     # Rows by the thousand live for one batch: walks of the collector through them would find nothing.
     gc.set_threshold(100_000, 20, 50)
     async with open_side(ports.database, ways.into) as side:
@@ -35,13 +39,11 @@ def print_report(report: DatabaseReport, as_json: bool) -> None:
         sys.stderr.write(f"maeari: rebuild database refused: {report.reason}\n")
 
 
-def _source(ports: Ports, name: str) -> Source:
+def _source(log: Log, name: str) -> Source:
     match name:
-        case "events":
-            return EventsSource(ports.eventlog)
+        case "events" | "archive":
+            return EventsSource(log)
         case "state":
-            return StateSource(ports.eventlog)
-        case "archive":
-            raise SetupError("rebuild database --from archive is not supported by this version yet")
+            return StateSource(log)
         case _:
-            raise SetupError(f"--from {name!r} is not one of events, state")
+            raise SetupError(f"--from {name!r} is not one of state, events, archive")

@@ -20,6 +20,7 @@ from backbone.database.tables import channels
 from backbone.errors import SetupError
 from backbone.eventlog import Reader
 from backbone.progress import Progress
+from rebuilder.archived import Unfit
 from rebuilder.database import checking, swapping
 from rebuilder.database.catching_up import catch_up
 from rebuilder.database.comparing import Difference, compare, lagging, note_proven, persisting
@@ -46,7 +47,7 @@ class NotProven(Exception):
     """The side tables must not be swapped in; the text says why."""
 
 
-REFUSALS = (NotProven, Contradicted, NotLoaded)
+REFUSALS = (NotProven, Contradicted, NotLoaded, Unfit)
 
 
 @dataclass(frozen=True, kw_only=True)

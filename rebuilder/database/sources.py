@@ -1,20 +1,20 @@
 """Where a rebuild of the database reads: the port, and its adapters over the log.
 
-An archive would be another adapter: `load` reads its files and notes up to which offset of each topic they
-reach, and the reader of the log goes on from there.
+A log whose past comes out of the archive is read as the log is, see rebuilder.archived.
 """
 
 import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-from backbone.eventlog import EventLog, Reader
+from backbone.eventlog import Reader
 from backbone.progress import Progress
 from rebuilder.database.loading import events_in_bulk, events_in_place, load, missing
 from rebuilder.database.side import Side
 from rebuilder.database.states import load_states
 from rebuilder.database.storing import noted_offsets
 from rebuilder.patience import patiently
+from rebuilder.readers import Log
 from schemas.topics import STREAM_TOPICS, USERS_CHANGED
 
 EVENT_TOPICS = (*STREAM_TOPICS, USERS_CHANGED)
@@ -46,7 +46,7 @@ class EventsSource:
 
     whole_record = True
 
-    def __init__(self, eventlog: EventLog) -> None:
+    def __init__(self, eventlog: Log) -> None:
         self._eventlog = eventlog
 
     async def load(self, side: Side, progress: Progress) -> int:

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import text
 
 from backbone.errors import Poison
-from backbone.eventlog import EventLog, Reader, Record
+from backbone.eventlog import Reader, Record
 from backbone.eventlog.events import read_stream_event
 from backend.domain.state import MessageRecord
 from backend.rows import message_to_row
@@ -23,6 +23,7 @@ from rebuilder.database.rows import Chunk
 from rebuilder.database.side import Side
 from rebuilder.database.storing import noted_offsets
 from rebuilder.patience import patiently
+from rebuilder.readers import Log
 from schemas.clock import format_ms, parse_ms
 from schemas.codec import decode_with
 from schemas.messages import Message, MessageState
@@ -74,7 +75,7 @@ _NUMBER = (
 )
 
 
-async def load_states(side: Side, eventlog: EventLog, advance: Advance) -> int:
+async def load_states(side: Side, eventlog: Log, advance: Advance) -> int:
     """Load what lies before the present ends; return how many records were read. Raises as `load` does."""
     bulk = not side.embedded
     count = 0
@@ -160,7 +161,7 @@ def _record_of(state: MessageState) -> MessageRecord:
 
 
 @asynccontextmanager
-async def _reader(side: Side, eventlog: EventLog, topics: Sequence[Topic]) -> AsyncIterator[Reader]:
+async def _reader(side: Side, eventlog: Log, topics: Sequence[Topic]) -> AsyncIterator[Reader]:
     reader = await eventlog.reader(topics)
     try:
         there = reader.positions()

@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 from backbone.archive import Storage
 from backbone.archive.folder import FolderStorage
 from backbone.archive.objects import ObjectStorage, open_bucket
+from backbone.archive.partition import PartitionArchive
 from backbone.archive.reading import Archive
 from backbone.archive.settings import ArchiveSettings
 from backbone.eventlog import EventLog, Record
@@ -108,3 +109,17 @@ def some_records(
         )
         offset += chance.choice((1, 1, 1, 2, 7)) if holes else 1
     return records
+
+
+async def archive_all(eventlog: EventLog, storage: Storage, per_file: int = 40) -> None:
+    """Archive what the log holds behind the archive's end, in files of so many records."""
+    by_place: dict[tuple[str, int], list[Record]] = {}
+    for record in await in_log(eventlog):
+        by_place.setdefault((record.topic, record.partition), []).append(record)
+    storage.prepare()
+    for (topic, number), records in by_place.items():
+        partition = PartitionArchive(storage, eventlog.full_name(topic), number)
+        end = partition.refresh()
+        left = [record for record in records if record.offset >= end]
+        for at in range(0, len(left), per_file):
+            partition.append(left[at : at + per_file], partition.end)

@@ -75,7 +75,7 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
     last = output.err.splitlines()[-1]
     assert last == (
         "maeari: rebuild search refused: records that cannot be read or applied: 1;"
-        " with --from state they are not read"
+        " with --from state they are not read; --skip-poison leaves them out"
     )
 
 
@@ -165,8 +165,7 @@ async def end_sessions_of_owners(database: Database) -> None:
     ("target", "source", "line"),
     [
         ("notifications", "state", "rebuild notifications reads events: --from events"),
-        ("search", "archive", "--from archive is not supported by this version yet"),
-        ("search", "memory", "--from 'memory' is not one of state, events, both"),
+        ("search", "memory", "--from 'memory' is not one of state, events, archive, both"),
     ],
 )
 async def test_what_it_cannot_do_it_says(

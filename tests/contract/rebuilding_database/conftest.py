@@ -12,6 +12,7 @@ from rebuilder.database.rebuild import Rebuild, Ways
 from rebuilder.database.report import DatabaseReport
 from rebuilder.database.side import open_side
 from rebuilder.database.sources import EventsSource, StateSource
+from rebuilder.readers import Log
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, make_topics, running_backend
 from tests.support.database import own_database
@@ -44,10 +45,10 @@ async def users(backend: Backend, request: pytest.FixtureRequest) -> Users:
     return users
 
 
-async def rebuild(backend: Backend, ways: Ways | None = None) -> DatabaseReport:
-    """Rebuild the backend's database."""
+async def rebuild(backend: Backend, ways: Ways | None = None, log: Log | None = None) -> DatabaseReport:
+    """Rebuild the backend's database, out of another log where there is one."""
     chosen, ports = ways or Ways(), backend.ports
     async with open_side(ports.database, chosen.into) as side:
-        source = (StateSource if chosen.source == "state" else EventsSource)(ports.eventlog)
+        source = (StateSource if chosen.source == "state" else EventsSource)(log or ports.eventlog)
         work = Rebuild(ports.database, side, source, chosen, Silent())
         return await work.run()

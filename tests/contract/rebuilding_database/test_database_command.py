@@ -42,7 +42,7 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
 @pytest.mark.parametrize(
     ("ways", "line"),
     [
-        (Ways(source="archive"), "--from archive is not supported by this version yet"),
+        (Ways(source="memory"), "--from 'memory' is not one of state, events, archive"),
         (Ways(into="public"), "--into 'public': give a name of its own"),
         (Ways(resume=True), "--resume: there is nothing to go on with"),
     ],

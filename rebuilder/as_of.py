@@ -1,0 +1,103 @@
+"""The search index of a moment: built beside the live one, proven like it, under an alias of its own.
+
+Guarantees: the live alias and its indices are left alone, and rebuilds of them leave this one alone. It holds
+what `as_of` shows: the events up to that very millisecond. Asked for again it is made anew, and the
+one before is there until then. What the log has yet to be told of that time is waited for, or it is refused.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from backbone.database.engine import Database
+from backbone.errors import SetupError
+from backbone.progress import Progress
+from backbone.search import SearchIndex
+from backbone.settings import Settings
+from backbone.wiring import Ports, open_search
+from rebuilder.patience import patiently
+from rebuilder.readers import Log
+from rebuilder.record import events_untold, messages_told
+from rebuilder.report import Report, Source
+from rebuilder.search import rebuild_search
+from rebuilder.sole import as_the_only_one
+from rebuilder.ways import Ways
+
+LOCK = "rebuild search --as-of"
+TOLD_WITHIN_S = 10.0
+_ASK_AGAIN_S = 0.2
+
+
+class Untold(Exception):
+    """The log has yet to be told of that time; the text is one line that says so."""
+
+
+def source_of(source: str) -> Source:
+    """Return what a moment is made of. Raises SetupError for states, which have no past."""
+    match source:
+        case "events" | "both":
+            return "events"
+        case "archive":
+            return "archive"
+        case _:
+            raise SetupError(f"--as-of with --from {source}: only events tell of the past; events, archive")
+
+
+def alias_of(alias: str, until_ms: int) -> str:
+    """Return the alias of a moment, beside that of the live index."""
+    moment = datetime.fromtimestamp(until_ms // 1000, UTC)
+    return f"{alias}-as-of-{moment:%Y%m%dt%H%M%S}{until_ms % 1000:03d}z"
+
+
+def index_of(settings: Settings, until_ms: int) -> SearchIndex:
+    """Open the indices of a moment."""
+    return open_search(replace(settings, search_alias=alias_of(settings.search_alias, until_ms)))
+
+
+async def rebuild_as_of(
+    settings: Settings, ports: Ports, log: Log, source: Source, ways: Ways, progress: Progress
+) -> Report:
+    """Build the index of `ways.until_ms`. Raises Untold, AlreadyRunning, Unavailable or SetupError."""
+    until_ms = ways.until_ms or 0
+    search = index_of(settings, until_ms)
+
+    async def build() -> Report:
+        await _all_told(ports.database, until_ms)
+        told = await messages_told(ports.database, source, until_ms)
+        return await rebuild_search(log, search, replace(ways, source=source, drop=True, told=told), progress)
+
+    try:
+        return await as_the_only_one(ports.database, LOCK, build)
+    finally:
+        await search.close()
+
+
+async def drop_as_of(settings: Settings, ports: Ports, until_ms: int) -> Sequence[str]:
+    """Drop the index of a moment, and what an unfinished rebuild of it left; return what there was.
+
+    Raises AlreadyRunning or Unavailable.
+    """
+    search = index_of(settings, until_ms)
+
+    async def drop() -> list[str]:
+        there = await patiently(search.indices)
+        await patiently(search.drop_all)
+        return there
+
+    try:
+        return await as_the_only_one(ports.database, LOCK, drop)
+    finally:
+        await search.close()
+
+
+async def _all_told(database: Database, until_ms: int) -> None:
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + TOLD_WITHIN_S
+    while waiting := await patiently(lambda: events_untold(database, until_ms)):
+        if loop.time() > until_s:
+            raise Untold(
+                f"the log has yet to be told of {waiting:,} events of that time, which wait in the outbox:"
+                " let `maeari backend` run, then ask again"
+            )
+        await asyncio.sleep(_ASK_AGAIN_S)
