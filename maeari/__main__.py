@@ -9,6 +9,7 @@ from backbone.errors import SetupError
 from backbone.wiring import open_ports
 from maeari.archive import archive
 from maeari.dead_letters import dead_letters
+from maeari.exporting import export
 from maeari.listening import listen, notifications
 from maeari.moments import as_of_option
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
@@ -209,6 +210,7 @@ def lag(group: str | None, as_json: bool, watch: bool, data: Path | None) -> Non
 
 main.add_command(archive)
 main.add_command(dead_letters)
+main.add_command(export)
 main.add_command(listen)
 main.add_command(notifications)
 

@@ -11,18 +11,19 @@ from backbone.progress import shown_progress
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from rebuilder.archived import Unfit
-from rebuilder.as_of import Untold, drop_as_of, rebuild_as_of, source_of
+from rebuilder.as_of import drop_as_of, rebuild_as_of, source_of
 from rebuilder.database.command import print_report, rebuild_database
 from rebuilder.database.rebuild import Ways as DatabaseWays
 from rebuilder.notifications.command import print_report as print_notifications
 from rebuilder.notifications.command import rebuild_notifications
 from rebuilder.notifications.rebuild import Ways as NotificationsWays
 from rebuilder.opening import open_log
-from rebuilder.record import messages_told
+from rebuilder.record import last_numbers_told, messages_told
 from rebuilder.report import Report, Source
 from rebuilder.search import compare_search, rebuild_search
 from rebuilder.sole import AlreadyRunning, as_the_only_one
 from rebuilder.target import NothingBefore
+from rebuilder.untold import Untold
 from rebuilder.ways import Ways
 from schemas.clock import format_ms
 from schemas.events import encode
@@ -63,6 +64,7 @@ async def run(
         raise SetupError("--as-of changes nothing that is live: --dry-run has no part in it")
     ways = Ways(rollback=rollback, drop=drop, skip_poison=skip_poison, until_ms=as_of_ms)
     async with open_ports(settings) as ports:
+        ways = replace(ways, last_told=partial(last_numbers_told, ports.database))
         try:
             if target == "database":
                 return await _rebuild_database(settings, ports, database_ways or DatabaseWays(), as_json)

@@ -5,12 +5,10 @@ what `as_of` shows: the events up to that very millisecond. Asked for again it i
 one before is there until then. What the log has yet to be told of that time is waited for, or it is refused.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from backbone.database.engine import Database
 from backbone.errors import SetupError
 from backbone.progress import Progress
 from backbone.search import SearchIndex
@@ -18,19 +16,14 @@ from backbone.settings import Settings
 from backbone.wiring import Ports, open_search
 from rebuilder.patience import patiently
 from rebuilder.readers import Log
-from rebuilder.record import events_untold, messages_told
+from rebuilder.record import messages_told
 from rebuilder.report import Report, Source
 from rebuilder.search import rebuild_search
 from rebuilder.sole import as_the_only_one
+from rebuilder.untold import all_told
 from rebuilder.ways import Ways
 
 LOCK = "rebuild search --as-of"
-TOLD_WITHIN_S = 10.0
-_ASK_AGAIN_S = 0.2
-
-
-class Untold(Exception):
-    """The log has yet to be told of that time; the text is one line that says so."""
 
 
 def source_of(source: str) -> Source:
@@ -63,7 +56,7 @@ async def rebuild_as_of(
     search = index_of(settings, until_ms)
 
     async def build() -> Report:
-        await _all_told(ports.database, until_ms)
+        await all_told(ports.database, until_ms)
         told = await messages_told(ports.database, source, until_ms)
         return await rebuild_search(log, search, replace(ways, source=source, drop=True, told=told), progress)
 
@@ -89,15 +82,3 @@ async def drop_as_of(settings: Settings, ports: Ports, until_ms: int) -> Sequenc
         return await as_the_only_one(ports.database, LOCK, drop)
     finally:
         await search.close()
-
-
-async def _all_told(database: Database, until_ms: int) -> None:
-    loop = asyncio.get_running_loop()
-    until_s = loop.time() + TOLD_WITHIN_S
-    while waiting := await patiently(lambda: events_untold(database, until_ms)):
-        if loop.time() > until_s:
-            raise Untold(
-                f"the log has yet to be told of {waiting:,} events of that time, which wait in the outbox:"
-                " let `maeari backend` run, then ask again"
-            )
-        await asyncio.sleep(_ASK_AGAIN_S)

@@ -4,7 +4,8 @@ Pure. Memory goes with the gaps: numbers that follow one another are one range.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 
 class Numbers:
@@ -33,11 +34,15 @@ class Numbers:
             firsts.insert(at, number)
             lasts.insert(at, number)
 
-    def gaps(self) -> Iterator[tuple[str, int, int]]:
-        """Yield channel, first and last number of what lacks, channels in order."""
-        for channel_id in sorted(self._ranges):
-            firsts, lasts = self._ranges[channel_id]
-            for before, first in zip((0, *lasts), firsts, strict=False):
+    def gaps(self, expected: Mapping[str, int] = MappingProxyType({})) -> Iterator[tuple[str, int, int]]:
+        """Yield channel, first and last number of what lacks, channels in order.
+
+        `expected` are the highest numbers that channels have, as far as that is known from elsewhere.
+        """
+        for channel_id in sorted(self._ranges.keys() | expected.keys()):
+            firsts, lasts = self._ranges.get(channel_id, ([], []))
+            end = expected.get(channel_id, 0) + 1
+            for before, first in zip((0, *lasts), (*firsts, end), strict=True):
                 if first > before + 1:
                     yield channel_id, before + 1, first - 1
 

@@ -1,13 +1,14 @@
-"""What the log must hold at the least: as many messages as the database has told it of."""
+"""What the log must hold at the least: what the database has told it of."""
+
+from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, func, select, true
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
-from backbone.database.tables import messages, outbox
+from backbone.database.tables import channels, messages, outbox
 from backbone.errors import SetupError
 from rebuilder.report import Source
-from schemas.topics import MESSAGE_TOPICS
+from schemas.topics import STREAM_TOPICS
 
 
 async def messages_told(database: Database, source: Source, until_ms: int | None = None) -> int:
@@ -33,26 +34,26 @@ async def messages_told(database: Database, source: Source, until_ms: int | None
         return 0
 
 
-async def events_untold(database: Database, until_ms: int) -> int:
-    """Return how many events of messages that happened by then the log has yet to be told.
+async def last_numbers_told(database: Database, channel_id: str | None = None) -> Mapping[str, int]:
+    """Return the number of the last event of each channel, or of one, that the log was told.
 
-    A database without tables has none. Raises Unavailable.
+    A channel's events leave the outbox in their order. A database without tables has told nothing. Raises
+    Unavailable.
     """
-    try:
-        async with database.reading() as connection:
-            return await _waiting(connection, until_ms)
-    except SetupError:
-        return 0
-
-
-async def _waiting(connection: AsyncConnection, until_ms: int) -> int:
-    query = (
-        select(func.count())
-        .select_from(outbox)
-        .where(
-            outbox.c.topic.in_([topic.name for topic in MESSAGE_TOPICS]),
-            outbox.c.body.is_not(None),
-            outbox.c.created_at <= until_ms,
-        )
+    waiting = (
+        select(outbox.c.ordering_key, func.count().label("events"))
+        .where(outbox.c.topic.in_([topic.name for topic in STREAM_TOPICS]), outbox.c.body.is_not(None))
+        .group_by(outbox.c.ordering_key)
+        .subquery()
     )
-    return int(await connection.scalar(query) or 0)
+    told = channels.c.last_sequence - func.coalesce(waiting.c.events, 0)
+    query = select(channels.c.channel_id, told).select_from(
+        channels.outerjoin(waiting, waiting.c.ordering_key == channels.c.channel_id)
+    )
+    if channel_id is not None:
+        query = query.where(channels.c.channel_id == channel_id)
+    try:
+        async with database.looking() as connection:
+            return {name: number for name, number in await connection.execute(query) if number > 0}
+    except SetupError:
+        return {}

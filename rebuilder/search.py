@@ -183,7 +183,10 @@ class _Rebuild:
 
     async def _check_begins(self) -> None:
         """Raise NotProven where only events are read and the log was trimmed of some."""
-        if self._ways.source == "events" and (lacks := await what_lacks(self._eventlog, self._progress)):
+        if self._ways.source != "events":
+            return
+        lacks = await what_lacks(self._eventlog, self._progress, self._ways.last_told)
+        if lacks is not None:
             self._gaps = tuple(lacks.gaps)
             raise NotProven(str(lacks))
 

@@ -1,6 +1,6 @@
 """What a log lacks whose topics of messages were trimmed below their start: which events of which channels.
 
-What lies behind a gap says that it is one; of a channel whose events are all gone nothing is known here.
+What lies behind a gap says that it is one; of what was last in its channel only the database knows.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from rebuilder.numbers import Numbers, told
 from rebuilder.patience import patiently
 from rebuilder.readers import Log
 from rebuilder.reading import read_to
+from rebuilder.ways import LastTold
 from schemas.topics import MESSAGE_TOPICS, STREAM_TOPICS
 
 GAPS_NAMED = 20
@@ -46,7 +47,7 @@ class Lacks:
         )
 
 
-async def what_lacks(log: Log, progress: Progress) -> Lacks | None:
+async def what_lacks(log: Log, progress: Progress, last_told: LastTold) -> Lacks | None:
     """Return what a log lacks, None where it begins at 0 or has all numbers. Raises Unavailable."""
     states = await patiently(log.topics)
     begins = {
@@ -56,6 +57,7 @@ async def what_lacks(log: Log, progress: Progress) -> Lacks | None:
     }
     if not begins:
         return None
+    expected = await patiently(last_told)
     numbers = Numbers()
     reader = await log.reader([topic for topic in STREAM_TOPICS if topic.name in states])
     try:
@@ -69,7 +71,7 @@ async def what_lacks(log: Log, progress: Progress) -> Lacks | None:
                 numbers.add(event.payload.channel_id, event.sequence)
     finally:
         await reader.close()
-    gaps = list(numbers.gaps())
+    gaps = list(numbers.gaps(expected))
     if not gaps:
         return None
     where = (f"{name} begins at offsets {', '.join(map(str, at))}" for name, at in begins.items())

@@ -1,9 +1,11 @@
 """What decisions are taken over: a channel, its members, a message, and what an Idempotency-Key stood for."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.channels import Role
-from schemas.messages import Message
+from schemas.clock import format_ms
+from schemas.messages import FormerMessage, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ class MessageRecord:
     @property
     def deleted(self) -> bool:
         return self.deleted_at is not None
+
+
+def former(record: MessageRecord) -> FormerMessage:
+    """Return the message as owners see it: deleted it has no text, and says when that was and who did it."""
+    fields: dict[str, Any] = {name: getattr(record.message, name) for name in Message.__struct_fields__}
+    if record.deleted_at is not None:
+        fields |= {"deleted_at": format_ms(record.deleted_at), "deleted_by": record.deleted_by}
+    return FormerMessage(**fields)
 
 
 @dataclass(frozen=True, slots=True)

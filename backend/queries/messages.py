@@ -1,7 +1,6 @@
 """Messages as they are and as they were, for those who may see them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from sqlalchemy import RowMapping, Text, cast, func, select
@@ -13,10 +12,9 @@ from backbone.joins import READABLE, readable_message, reader, with_role
 from backend.domain.access import no_such_message, require_may_see
 from backend.domain.evolve import evolve_message
 from backend.domain.rejections import Gone, NotFound
-from backend.domain.state import MessageRecord
+from backend.domain.state import MessageRecord, former
 from backend.queries.missing import require_recorded
 from backend.rows import message_from_row
-from schemas.clock import format_ms
 from schemas.events import decode_message_event
 from schemas.messages import FormerMessage, Message
 
@@ -58,7 +56,7 @@ async def get_former_message(
     if record is None:
         raise NotFound("the message did not exist at that time")
     require_may_see(row["deleted_at"] is not None or record.deleted, row["role"])
-    return _former(record)
+    return former(record)
 
 
 async def require_message_row(
@@ -111,10 +109,3 @@ async def readable_messages(
     )
     async with database.reading() as connection:
         return set(await connection.scalars(query))
-
-
-def _former(record: MessageRecord) -> FormerMessage:
-    fields: dict[str, Any] = {name: getattr(record.message, name) for name in Message.__struct_fields__}
-    if record.deleted_at is not None:
-        fields |= {"deleted_at": format_ms(record.deleted_at), "deleted_by": record.deleted_by}
-    return FormerMessage(**fields)

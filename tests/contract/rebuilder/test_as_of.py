@@ -14,17 +14,18 @@ from backbone.archive.folder import FolderStorage
 from backbone.progress import Silent
 from backbone.search import Rights, SearchIndex, SearchQuery
 from backbone.settings import Settings
-from rebuilder import as_of, target
+from rebuilder import target, untold
 from rebuilder.__main__ import run
-from rebuilder.as_of import Untold, alias_of, drop_as_of, index_of, rebuild_as_of
+from rebuilder.as_of import alias_of, drop_as_of, index_of, rebuild_as_of
 from rebuilder.opening import open_log
 from rebuilder.report import Report, Source
 from rebuilder.search import rebuild_search
+from rebuilder.untold import Untold
 from rebuilder.ways import Ways
 from schemas.clock import format_ms, parse_ms
 from schemas.documents import SearchDocument
 from schemas.events import decode_message_event
-from schemas.topics import MESSAGE_TOPICS
+from schemas.topics import MESSAGE_TOPICS, MESSAGES_UPDATED
 from tests.conftest import ADAPTERS
 from tests.contract.rebuilder.test_kills import variables
 from tests.support.archive import archive_all
@@ -171,13 +172,13 @@ async def test_what_the_log_has_yet_to_be_told(
     backend: Backend, users: Users, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given an event of that time in the outbox, it is refused; of a later time, nothing waits for it."""
-    monkeypatch.setattr(as_of, "TOLD_WITHIN_S", 0.1)
+    monkeypatch.setattr(untold, "TOLD_WITHIN_S", 0.1)
     posted = await backend.post("ops", "bora", "아직")
     moment = parse_ms(posted["created_at"])
     with pytest.raises(Untold, match="1 events of that time"):
         await build(backend, settings, moment)
     assert (await build(backend, settings, moment - 1)).outcome == "swapped"
-    monkeypatch.setattr(as_of, "TOLD_WITHIN_S", 30.0)
+    monkeypatch.setattr(untold, "TOLD_WITHIN_S", 30.0)
     building = asyncio.create_task(build(backend, settings, moment))
     await backend.relay()
     assert (await building).outcome == "swapped"
@@ -241,11 +242,7 @@ async def test_killed_at_a_phase(backend: Backend, users: Users, settings: Setti
             env={**variables(settings), "MAEARI_ARCHIVE_URL": settings.archive.url},
         )  # fmt: skip
         assert await child.wait() == -signal.SIGKILL
-        assert (
-            await search.current(),
-            await search.indices(),
-            [each async for each in search.scan()],
-        ) == live
+        assert await everything(search) == live
         side = index_of(settings, until_ms)
         assert await side.exists() == (moment == "after_swap" or source == "archive")
         await side.close()
@@ -274,3 +271,19 @@ async def test_the_command(
     assert capsys.readouterr().out == f"dropped {alias}-1\n"
     assert await run(settings, "search", as_of_ms=moment, drop=True) == 1
     assert capsys.readouterr().err.startswith("maeari: there is no index as of ")
+
+
+async def test_last_events_that_were_trimmed(
+    backend: Backend, users: Users, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a log without the last edit of a channel, with nothing behind it, it is missed."""
+    posted = await backend.post("ops", "bora", "one")
+    body = {"content": "two"}
+    edited = await backend.client.patch(f"/messages/{posted['message_id']}", json=body, headers=user("bora"))
+    await users.tell()
+    version = edited.json()["version"]
+    await trim_all(settings, (MESSAGES_UPDATED,))
+    assert await run(settings, "search", source="events") == 1
+    said = capsys.readouterr().out
+    assert "--from archive has what was archived" in said
+    assert f"channel 'ops': event {version} is missing" in said or f" to {version} are missing" in said

@@ -1,5 +1,8 @@
 """Rebuilding the search index from the archive: the same index, also of a log that was trimmed up to it."""
 
+import asyncio
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from rebuilder.report import Report
 from rebuilder.search import rebuild_search
 from rebuilder.ways import Ways
 from schemas.topics import MESSAGE_TOPICS, MESSAGES_CREATED
+from tests.contract.rebuilder.test_kills import MOMENTS, variables
 from tests.support.archive import archive_all
 from tests.support.histories import Platform, history
 from tests.support.trimming import trim, trim_all
@@ -162,3 +166,65 @@ async def test_an_empty_archive_is_said_to_be_one(platform: Platform, storage: F
     await platform.tell(history(66, messages=3).events)
     with pytest.raises(Unfit, match="holds no events: see MAEARI_ARCHIVE_URL"):
         await rebuild(platform, storage)
+
+
+_REBUILDS = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from backbone.archive.folder import FolderStorage
+from backbone.archive.reading import Archive
+from backbone.progress import Silent
+from backbone.settings import read_settings
+from backbone.wiring import open_ports
+from rebuilder import target
+from rebuilder.archived import ArchivedLog
+from rebuilder.search import rebuild_search
+from rebuilder.ways import Ways
+from tests.support.rebuilding import Meddling
+
+async def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Dying(ArchivedLog):
+    async def reader(self, *arguments):
+        reader = await super().reader(*arguments)
+        real = reader._check_same
+        async def dying(bounds):
+            await real(bounds)
+            await die()
+        reader._check_same = dying
+        return reader
+
+async def main():
+    moment = sys.argv[1]
+    async with open_ports(read_settings(dict(os.environ), dotenv=None)) as ports:
+        archive = Archive(FolderStorage(Path(sys.argv[2])), ports.eventlog.full_name)
+        made = Dying if moment == "checked" else ArchivedLog
+        search = Meddling(ports.search, **({} if moment == "checked" else {moment: die}))
+        await rebuild_search(made(ports.eventlog, archive, ""), search, Ways(source="archive"), Silent())
+
+target.DROP_GRACE_S = 0.0
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("moment", ["checked", *MOMENTS])
+async def test_killed_at_a_phase(
+    platform: Platform, storage: FolderStorage, settings: Settings, moment: str
+) -> None:
+    """Given a log without a past: killed, what is live is whole, and the next rebuild is done."""
+    made = history(67)
+    await platform.tell(made.events)
+    await platform.index_everything()
+    await archive_all(platform.eventlog, storage, per_file=9)
+    await trim_all(settings, MESSAGE_TOPICS)
+    folder = storage.url.removeprefix("file://")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _REBUILDS, moment, folder, env=variables(settings)
+    )
+    assert await child.wait() == -signal.SIGKILL
+    assert await platform.documents() == made.expected
+    await platform.tell(made.go_on(10))
+    assert (await rebuild(platform, storage)).outcome == "swapped"
+    assert await platform.documents() == made.expected
+    assert len(await platform.search.indices()) == 2
