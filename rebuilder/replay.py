@@ -41,18 +41,25 @@ class NotStored(Exception):
 class Replay:
     """One pass over the log; `put` stores documents, in a dry run nowhere.
 
-    With `until_ms` only what happened by then counts, that very millisecond included.
+    With `until_ms` only what happened by then counts, that very millisecond included; with `skip_poison` what
+    cannot be read hides nothing that can.
     """
 
     def __init__(
-        self, put: Put, progress: Progress, purged_before: str = "", until_ms: int | None = None
+        self,
+        put: Put,
+        progress: Progress,
+        purged_before: str = "",
+        until_ms: int | None = None,
+        skip_poison: bool = False,
     ) -> None:
         self.fold = Fold(purged_before)
         self.records: Counter[str] = Counter()
         self.applied = 0
         self.problems: list[Problem] = []
         self.problem_count = 0
-        self._newest = Newest()
+        # A glance would take a version that does not count, or nobody can read, for the newest.
+        self._newest = None if skip_poison or until_ms is not None else Newest()
         self.unreadable: Counter[str] = Counter()
         """How many of the problems are records that cannot be read, by topic."""
         self.begins_ms: int | None = None
@@ -92,7 +99,7 @@ class Replay:
     async def _apply(self, records: Sequence[Record]) -> None:
         for record in records:
             self.records[record.topic] += 1
-        for record in self._newest.of(records):
+        for record in records if self._newest is None else self._newest.of(records):
             indexed = self._document_of(record)
             if indexed is not None and self._is_newest(record, indexed):
                 self._unstored[indexed.message_id] = (record, indexed)

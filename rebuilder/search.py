@@ -70,7 +70,7 @@ class _Rebuild:
         self._held_s: float | None = None
         self._differing: tuple[str, ...] = ()
         self._gaps: tuple[str, ...] = ()
-        self._replay = Replay(self._put, progress, ways.purged_before, ways.until_ms)
+        self._replay = Replay(self._put, progress, ways.purged_before, ways.until_ms, ways.skip_poison)
 
     async def run(self) -> Report:
         """Build, prove, swap, drop."""

@@ -149,10 +149,7 @@ async def test_the_archive_of_another_log(platform: Platform, storage: FolderSto
     await reader.close()
     partition = PartitionArchive(other, name, records[0].partition)
     end = partition.refresh()
-    strange = [
-        type(records[0])(**{**{f: getattr(records[0], f) for f in records[0].__slots__}, "offset": end})
-    ]
-    partition.append(strange, end)
+    partition.append([records[0]._replace(offset=end)], end)
     report = await rebuild(platform, other)
     assert report.outcome == "refused"
     assert f"{name}/{records[0].partition}: " in str(report.reason)
