@@ -141,7 +141,15 @@ async def test_rebuilds_from_the_archive(past: Past) -> None:
         assert await ports.search.current() == report["index"]
 
 
-async def test_the_index_of_a_moment(past: Past) -> None:
+async def test_the_past(past: Past, tmp_path: Path) -> None:
+    """Indices of a moment, exports, and what is interrupted on the way: each begins with all as it was."""
+    await the_index_of_a_moment(past)
+    await exports(past, tmp_path)
+    await a_reader_that_has_enough(past)
+    await ctrl_c_leaves_nothing_half_swapped(past)
+
+
+async def the_index_of_a_moment(past: Past) -> None:
     """It holds what was alive then, is found under its own alias, and is dropped when that is asked for."""
     run = past.surroundings
     for source in ("events", "archive"):
@@ -154,7 +162,7 @@ async def test_the_index_of_a_moment(past: Past) -> None:
     assert (await run.attempt(*asked, "--drop"))[0] == 1
 
 
-async def test_exports(past: Past, tmp_path: Path) -> None:
+async def exports(past: Past, tmp_path: Path) -> None:
     """From each source, of now and then, to stdout or a file: what the API answered."""
     for source in ("database", "events", "archive"):
         assert await past.export("--from", source) == past.now
@@ -163,7 +171,7 @@ async def test_exports(past: Past, tmp_path: Path) -> None:
         assert [json.loads(line) for line in file.read_text("utf-8").splitlines()] == past.then
 
 
-async def test_a_reader_that_has_enough(past: Past) -> None:
+async def a_reader_that_has_enough(past: Past) -> None:
     """Given a pipe that is closed, the export ends without a word."""
     process = await asyncio.create_subprocess_exec(
         MAEARI, "export", "--channel", CHANNEL,
@@ -178,7 +186,7 @@ async def test_a_reader_that_has_enough(past: Past) -> None:
     assert all(line.startswith("export: ") for line in errors.splitlines()), errors
 
 
-async def test_ctrl_c_leaves_nothing_half_swapped(past: Past) -> None:
+async def ctrl_c_leaves_nothing_half_swapped(past: Past) -> None:
     """Given an interrupt as it reads, it is one line, and alias and indices are what they were."""
     async with open_ports(past.settings) as ports:
         before = (await ports.search.current(), await ports.search.indices())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from backbone.archive.folder import FolderStorage
 from backbone.archive.layout import data_name
@@ -149,7 +150,7 @@ async def test_the_archive_of_another_log(platform: Platform, storage: FolderSto
     await reader.close()
     partition = PartitionArchive(other, name, records[0].partition)
     end = partition.refresh()
-    partition.append([records[0]._replace(offset=end)], end)
+    partition.append([structs.replace(records[0], offset=end)], end)
     report = await rebuild(platform, other)
     assert report.outcome == "refused"
     assert f"{name}/{records[0].partition}: " in str(report.reason)
