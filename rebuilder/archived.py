@@ -112,9 +112,11 @@ class ArchivedReader:
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """See Reader."""
-        if self._in_log:
-            self._positions = dict(self._log.positions())
-        self._positions |= {place: at for place, at in positions.items() if place in self._positions}
+        now = dict(self.positions())
+        changed = {place: at for place, at in positions.items() if now.get(place, at) != at}
+        if not changed:
+            return
+        self._positions = now | changed
         self._in_log, self._ends = False, None
         self._batches, self._waiting = None, []
 
