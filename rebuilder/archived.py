@@ -60,9 +60,10 @@ class ArchivedLog:
         return ArchivedReader(self._eventlog, self._archive, reader)
 
     async def topics(self) -> Mapping[str, TopicState]:
-        """Return the log's topics, which begin where their archive does."""
+        """Return the log's topics; those that are kept for ever begin where their archive does."""
         states = dict(await self._eventlog.topics())
-        for name, state in states.items():
+        for name in [topic.name for topic in ALL_TOPICS if topic.cleanup == "keep" and topic.name in states]:
+            state = states[name]
             bounds = [await _looked(partial(self._archive.bounds, name, n)) for n in range(state.partitions)]
             begins = zip(bounds, state.earliest, strict=True)
             earliest = tuple(archived.first if archived.end else first for archived, first in begins)

@@ -77,6 +77,8 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
         "maeari: rebuild search refused: records that cannot be read or applied: 1;"
         " with --from state they are not read; --skip-poison leaves them out"
     )
+    assert await run(settings, "search", skip_poison=True) == 0
+    assert "  messages.created/" in capsys.readouterr().out
 
 
 async def test_it_goes_back_and_says_so(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
