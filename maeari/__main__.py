@@ -12,6 +12,7 @@ from maeari.dead_letters import dead_letters
 from maeari.listening import listen, notifications
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
 from maeari.usage import OneLineGroup, data_option
+from maeari.verify import verify
 from schemas.topics import TOPICS_OF_GROUP
 
 
@@ -207,6 +208,7 @@ main.add_command(archive)
 main.add_command(dead_letters)
 main.add_command(listen)
 main.add_command(notifications)
+main.add_command(verify)
 
 
 @main.group()
