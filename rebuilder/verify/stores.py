@@ -13,7 +13,8 @@ from sqlalchemy import Select, func, select
 
 from backbone.database.engine import Database
 from backbone.database.tables import channels, messages, outbox
-from backbone.search import SearchIndex
+from backbone.errors import Unavailable
+from backbone.search import DEPENDENCY, SearchIndex
 from indexer.projection import document_of_event
 from rebuilder.digest import message_hash
 from rebuilder.patience import patiently
@@ -192,8 +193,13 @@ class IndexSource:
             return
         await patiently(self._search.refresh, self._patience_s)
         seen = 0
-        async for indexed in self._search.scan():
-            yield indexed
-            seen += 1
-            if seen % PAGE == 0:
-                await asyncio.sleep(0)
+        try:
+            async for indexed in self._search.scan():
+                yield indexed
+                seen += 1
+                if seen % PAGE == 0:
+                    await asyncio.sleep(0)
+        except msgspec.DecodeError as error:
+            raise Unavailable(
+                DEPENDENCY, f"a document is none of ours, `maeari rebuild search` leaves it out: {error}"
+            ) from error

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from elasticsearch import AsyncElasticsearch
 from sqlalchemy import text
 
 from backbone.archive.folder import FolderStorage
@@ -18,7 +21,6 @@ from backbone.archive.partition import PartitionArchive
 from backbone.clock import SystemClock
 from backbone.eventlog import Record, TopicPartition
 from backbone.progress import Silent
-from backbone.search import Tombstone
 from backbone.settings import Settings
 from rebuilder.verify.reading import ArchiveSource
 from rebuilder.verify.report import Report
@@ -104,14 +106,22 @@ class Stage:
 
     async def forge_document(self, message_id: str, document: SearchDocument | None) -> None:
         """Put a document in place of the one that the index holds, or none."""
-        search = self.platform.search
-        held = (await self.platform.documents()).get(message_id)
-        if held is not None:
-            await search.purge([Tombstone(message_id, held.version)])
-            await search.refresh()
-        if document is not None:
-            assert await search.put([IndexedDocument(message_id, document)]) == []
-            await search.refresh()
+        search, url = self.platform.search, self.settings.search_url
+        if url.startswith("embedded:"):
+            with sqlite3.connect(url.removeprefix("embedded:")) as file:
+                (number,) = file.execute("SELECT number FROM aliases").fetchone()
+                file.execute(f"DELETE FROM documents_{number} WHERE message_id = ?", (message_id,))
+            file.close()
+            if document is not None:
+                assert await search.put([IndexedDocument(message_id, document)]) == []
+            return
+        async with AsyncElasticsearch(url) as client:
+            index = await search.current() or ""
+            if document is not None:
+                await client.index(index=index, id=message_id, document=msgspec.to_builtins(document))
+            else:
+                await client.delete(index=index, id=message_id)
+        await search.refresh()
 
 
 @asynccontextmanager
