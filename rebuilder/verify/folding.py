@@ -212,6 +212,10 @@ class StateFold:
         except msgspec.DecodeError as error:
             self.problems.note(record, f"{UNREADABLE}: {error}")
             return
+        if record.key != message_id:
+            # Compaction would keep it beside the states of its message, or take another's away.
+            self.problems.note(record, f"{UNREADABLE}: it is of {message_id} and keyed otherwise")
+            return
         if self.channels is not None and facts.channel not in self.channels:
             return
         known = self.rows.get(message_id)

@@ -26,7 +26,7 @@ from schemas.events import decode_message_event
 from schemas.messages import Attachment
 from schemas.topics import MESSAGE_TOPICS
 
-PAGE = 2_000
+PAGE = 1_000
 # Of more channels than this all messages are read, and those of others passed over.
 ASKED_BY_CHANNEL_MAX = 500
 

@@ -55,13 +55,12 @@ class Verification:
     async def run(self) -> Report:
         """Compare. Raises Unavailable or SetupError, alone or in a group."""
         started_s = time.monotonic()
-        until_s = asyncio.get_running_loop().time() + self._ways.timeout_s
         await self._ask_all()
         found = await self._swept()
         differences = Differences()
         if suspects := found.suspects():
             self._progress.step("look at channels", len(suspects))
-            stores = self._stores(found, until_s)
+            stores = self._stores(found, asyncio.get_running_loop().time() + self._ways.timeout_s)
             for partitions, channels in self._parts(found, suspects):
                 differences.note(await look_at(stores, partitions, channels))
                 self._progress.advance(len(channels))
