@@ -78,6 +78,14 @@ class Digests:
         digest.deleted += deleted
         digest.total = (digest.total + hashed) % _MODULUS
 
+    def add_all(self, other: "Digests") -> None:
+        """Count in what other digests have counted."""
+        for channel, theirs in other._channels.items():
+            digest = self._channels.setdefault(channel, ChannelDigest())
+            digest.messages += theirs.messages
+            digest.deleted += theirs.deleted
+            digest.total = (digest.total + theirs.total) % _MODULUS
+
     def remove(self, channel: str, hashed: int, deleted: bool) -> None:
         """Take out a message that was counted in."""
         digest = self._channels[channel]

@@ -124,6 +124,11 @@ class Problems:
         """Count in what is wrong with a record."""
         self.add(Problem(topic=record.topic, partition=record.partition, offset=record.offset, reason=reason))
 
+    def add_all(self, others: "Problems") -> None:
+        """Count in what was counted elsewhere."""
+        self.count += others.count
+        self.named += others.named[: PROBLEMS_NAMED - len(self.named)]
+
     def add(self, problem: Problem) -> None:
         """Count one in."""
         self.count += 1

@@ -89,9 +89,9 @@ def _wrong(holdings: Holdings, message_id: str) -> Iterator[str]:
 
     held = holdings.database.get(message_id)
     newest = _newer(late, holdings.untold.get(message_id))
-    if _contradicts(early, held, newest):
-        if not excused(held, newest) or _state_knows_better(holdings, message_id):
-            yield DATABASE
+    unexplained = not excused(held, newest) or _state_knows_better(holdings, message_id)
+    if _contradicts(early, held, newest) and unexplained:
+        yield DATABASE
     held = holdings.state.get(message_id)
     if _state_is_wrong(holdings, message_id, early, late) and not excused(held, late):
         yield STATE
@@ -123,7 +123,9 @@ def _state_is_wrong(holdings: Holdings, message_id: str, early: Row | None, late
 
 def _state_knows_better(holdings: Holdings, message_id: str) -> bool:
     """Say whether the states, which outlive events, tell a row of the past otherwise."""
-    held, state = holdings.database[message_id], holdings.state.get(message_id)
+    held, state = holdings.database.get(message_id), holdings.state.get(message_id)
+    if held is None:
+        return False
     if state is None:
         return held.deleted_at is None
     return state.version > held.version or (state.version == held.version and state.hashed != held.hashed)

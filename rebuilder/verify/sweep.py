@@ -6,7 +6,7 @@ same, where they do not it is yet to be found out why.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from backbone.eventlog import EventLog, TopicPartition
@@ -14,21 +14,19 @@ from backbone.progress import Progress
 from rebuilder.digest import ChannelDigest, Digests, message_hash
 from rebuilder.patience import patiently
 from rebuilder.verify.canonical import hash_of
-from rebuilder.verify.folding import EventFold, Problems, Rows, StateFold
-from rebuilder.verify.reading import ArchiveSource, Coverage, read_on
+from rebuilder.verify.folding import Problems
+from rebuilder.verify.partitions import Bounds, Kind, Sums, sum_up_partition
+from rebuilder.verify.reading import ArchiveSource, Coverage
 from rebuilder.verify.stores import DatabaseSource, IndexSource
-from schemas.topics import MESSAGE_TOPICS, MESSAGES_STATE, Topic, partition_of
-
-Coverages = Mapping[TopicPartition, Coverage]
+from rebuilder.verify.workers import WORTH_IT_RECORDS, Workers
+from schemas.topics import MESSAGE_TOPICS, MESSAGES_STATE
 
 
 @dataclass
 class Found:
     """What the sweep found. Digests `as_…` are the log's, of what that store keeps of it.
 
-    `archive` is None where nothing is archived; `coverage` what could be read of it. `misplaced` says that
-    events of a channel lie in a partition that is not theirs. `read` are the offsets that were read up to,
-    `ends` those behind the last record of the log's events.
+    `archive` is None where nothing is archived; `coverage` what could be read of it. For the rest see Sums.
     """
 
     database: Digests = field(default_factory=Digests)
@@ -45,6 +43,25 @@ class Found:
     read: dict[TopicPartition, int] = field(default_factory=dict)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     misplaced: bool = False
+
+    def take(self, kind: Kind, sums: Sums) -> None:
+        """Take in what was found of one partition."""
+        match kind:
+            case "log":
+                self.log.add_all(sums.whole)
+                self.as_indexed.add_all(sums.as_indexed)
+                self.as_state.add_all(sums.as_state)
+            case "state":
+                self.state.add_all(sums.as_state)
+            case "archive":
+                self.archive = self.archive or Digests()
+                self.archive.add_all(sums.whole)
+        self.problems.add_all(sums.problems)
+        self.records[kind] = self.records.get(kind, 0) + sums.records
+        self.read.update(sums.read)
+        self.ends.update(sums.ends)
+        self.coverage.update(sums.coverage)
+        self.misplaced = self.misplaced or sums.misplaced
 
     def suspects(self) -> set[str]:
         """Return the channels that are not the same in all stores."""
@@ -63,39 +80,38 @@ class Found:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Reads the stores. `purged_before`: what was deleted earlier neither the index nor the states need hold.
-
-    `partitions` is how many each topic of messages has, `earliest` where the log begins now.
-    """
+    """Reads the stores; with `workers`, and where there is much to read, partitions in other processes."""
 
     eventlog: EventLog
     database: DatabaseSource
     index: IndexSource
     archive: ArchiveSource | None
-    partitions: int
-    earliest: Mapping[TopicPartition, int]
-    purged_before: str
-    patience_s: float
+    bounds: Bounds
+    workers: Workers | None
     progress: Progress
 
     async def run(self) -> Found:
         """Read all stores side by side. Raises Unavailable, alone or in a group."""
-        found = Found()
-        found.as_indexed = Digests(self.purged_before)
-        found.as_state = Digests(self.purged_before)
-        self.progress.step("compare: records of the log", await self._records_ahead())
+        found, ahead = Found(), await self._records_ahead()
+        self.progress.step("compare: records of the log", ahead)
+        workers = self.workers if ahead >= WORTH_IT_RECORDS else None
+        archived: set[int] = set()
+        if self.archive is not None:
+            places = await self.archive.places([topic.name for topic in MESSAGE_TOPICS])
+            archived = {place.partition for place in places}
+        every = range(self.bounds.partitions)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_database(found))
-            tasks.create_task(self._read_events(found))
-            tasks.create_task(self._read_states(found))
             tasks.create_task(self._read_index(found))
-            tasks.create_task(self._read_archive(found))
+            tasks.create_task(self._sum_up("log", every, found, workers))
+            tasks.create_task(self._sum_up("state", every, found, workers))
+            tasks.create_task(self._sum_up("archive", sorted(archived), found, workers))
         return found
 
     async def _records_ahead(self) -> int:
         reader = await self.eventlog.reader((*MESSAGE_TOPICS, MESSAGES_STATE))
         try:
-            return sum((await patiently(reader.end_offsets, self.patience_s)).values())
+            return sum((await patiently(reader.end_offsets, self.bounds.patience_s)).values())
         finally:
             await reader.close()
 
@@ -105,75 +121,31 @@ class Sweep:
 
     async def _read_index(self, found: Found) -> None:
         found.index_name = await self.index.name()
+        digests = Digests(self.bounds.purged_before)
         async for message_id, document in self.index.documents():
-            if found.as_indexed.counts(document):
-                found.index.add(document.channel, message_hash(message_id, document), document.deleted)
+            if digests.counts(document):
+                digests.add(document.channel, message_hash(message_id, document), document.deleted)
+        found.index = digests
 
-    async def _read_events(self, found: Found) -> None:
-        for partition in range(self.partitions):
-            fold = EventFold(problems=found.problems)
-            await self._read(MESSAGE_TOPICS, partition, fold, found)
-            for row in fold.rows.values():
-                deleted = row.deleted_at is not None
-                found.log.add(row.channel, row.hashed, deleted)
-                if row.deleted_at is None or row.deleted_at >= self.purged_before:
-                    found.as_indexed.add(row.channel, row.indexed, deleted)
-                    found.as_state.add(row.channel, row.hashed, deleted)
-            found.ends.update(fold.ends)
-            self._note_place(fold.rows, partition, found)
-
-    async def _read_states(self, found: Found) -> None:
-        for partition in range(self.partitions):
-            fold = StateFold(problems=found.problems)
-            await self._read((MESSAGES_STATE,), partition, fold, found)
-            for row in fold.rows.values():
-                if row.deleted_at is None or row.deleted_at >= self.purged_before:
-                    found.state.add(row.channel, row.hashed, row.deleted_at is not None)
-            self._note_place(fold.rows, partition, found)
-
-    async def _read(
-        self, topics: Sequence[Topic], partition: int, fold: EventFold | StateFold, found: Found
+    async def _sum_up(
+        self, kind: Kind, partitions: Collection[int], found: Found, workers: Workers | None
     ) -> None:
-        """Read a partition of some topics to their ends."""
-        reader = await self.eventlog.reader(topics, {partition})
-        try:
-            ends = await patiently(reader.end_offsets, self.patience_s)
-            await read_on(reader, ends, fold.take, self.patience_s, self.progress.advance)
-            found.read.update(reader.positions())
-        finally:
-            await reader.close()
-        name = "log" if isinstance(fold, EventFold) else "state"
-        found.records[name] = found.records.get(name, 0) + fold.records
-
-    async def _read_archive(self, found: Found) -> None:
-        if self.archive is None:
+        """Sum partitions up: one after the other, or as many at a time as there are workers."""
+        if workers is None:
+            told = self.progress.advance
+            for partition in partitions:
+                work = sum_up_partition(kind, self.eventlog, self.archive, partition, self.bounds, told)
+                found.take(kind, await work)
             return
-        places = await self.archive.places([topic.name for topic in MESSAGE_TOPICS])
-        if not places:
-            return
-        found.archive = Digests()
-        for partition in sorted({place.partition for place in places}):
-            fold = EventFold()
-            for place in places:
-                if place.partition == partition:
-                    found.coverage[place] = await self.archive.read(*place, fold.take)
-            for row in fold.rows.values():
-                found.archive.add(row.channel, row.hashed, row.deleted_at is not None)
-            found.records["archive"] = found.records.get("archive", 0) + fold.records
-            self._note_place(fold.rows, partition, found)
-            self._note_lost(fold.problems, found)
 
-    def _note_lost(self, problems: Problems, found: Found) -> None:
-        """Name the archive's bad records that the log does not have any more, and so does not name."""
-        for problem in problems.named:
-            place = TopicPartition(problem.topic, problem.partition)
-            if problem.offset < self.earliest.get(place, 0):
-                found.problems.add(problem)
+        async def in_worker(partition: int) -> None:
+            sums = await workers.sum_up(kind, partition, self.bounds)
+            found.take(kind, sums)
+            self.progress.advance(sum(sums.read.values()))
 
-    def _note_place(self, rows: Rows, partition: int, found: Found) -> None:
-        channels = {row.channel for row in rows.values()}
-        if any(partition_of(channel, self.partitions) != partition for channel in channels):
-            found.misplaced = True
+        async with asyncio.TaskGroup() as tasks:
+            for partition in partitions:
+                tasks.create_task(in_worker(partition))
 
 
 def channels_of(found: Found, names: Collection[str]) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ channels whose digests agreed were the same at some moment of the sweep.
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -16,11 +16,13 @@ from backbone.eventlog.topic_state import require
 from backbone.progress import Progress
 from backbone.wiring import Ports
 from rebuilder.verify.looks import EVENT_TOPICS, Stores, beginnings, look_at
+from rebuilder.verify.partitions import Bounds
 from rebuilder.verify.reading import ArchiveSource
 from rebuilder.verify.report import Report
 from rebuilder.verify.stores import DatabaseSource, IndexSource
 from rebuilder.verify.summing_up import Differences, Measured, sum_up
 from rebuilder.verify.sweep import Found, Sweep
+from rebuilder.verify.workers import Workers
 from schemas.clock import format_ms
 from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS, MESSAGES_STATE, REPLAY_HORIZON_MS, partition_of
 
@@ -38,9 +40,17 @@ class Ways:
 
 
 class Verification:
-    """One comparison. `archive` is None where none is in use."""
+    """One comparison. `archive` is None where none is in use, `workers` where this process does all."""
 
-    def __init__(self, ports: Ports, archive: ArchiveSource | None, ways: Ways, progress: Progress) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        archive: ArchiveSource | None,
+        ways: Ways,
+        progress: Progress,
+        workers: Workers | None = None,
+    ) -> None:
+        self._workers = workers
         self._eventlog: EventLog = ports.eventlog
         self._ports = ports
         self._archive = archive
@@ -50,7 +60,6 @@ class Verification:
         self._database = DatabaseSource(ports.database, ways.timeout_s)
         self._index = IndexSource(ports.search, ways.timeout_s)
         self._partitions = 0
-        self._earliest: Mapping[TopicPartition, int] = {}
 
     async def run(self) -> Report:
         """Compare. Raises Unavailable or SetupError, alone or in a group."""
@@ -81,18 +90,17 @@ class Verification:
     async def _swept(self) -> Found:
         reader = await self._eventlog.reader(MESSAGE_TOPICS)
         try:
-            self._earliest = await beginnings(self._eventlog, reader)
+            earliest = await beginnings(self._eventlog, reader)
         finally:
             await reader.close()
+        bounds = Bounds(self._partitions, earliest, self._purged_before, self._ways.timeout_s)
         sweep = Sweep(
             eventlog=self._eventlog,
             database=self._database,
             index=self._index,
             archive=self._archive,
-            partitions=self._partitions,
-            earliest=self._earliest,
-            purged_before=self._purged_before,
-            patience_s=self._ways.timeout_s,
+            bounds=bounds,
+            workers=self._workers,
             progress=self._progress,
         )
         return await sweep.run()

@@ -25,6 +25,7 @@ from backbone.settings import Settings
 from rebuilder.verify.reading import ArchiveSource
 from rebuilder.verify.report import Report
 from rebuilder.verify.verification import Verification, Ways
+from rebuilder.verify.workers import Workers
 from schemas.documents import IndexedDocument, SearchDocument
 from schemas.topics import MESSAGE_TOPICS
 from tests.support.backend import Backend
@@ -80,11 +81,13 @@ class Stage:
         """Remove the archive."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    async def verify(self, timeout_s: float = TIMEOUT_S, later_ms: int = 0) -> Report:
+    async def verify(
+        self, timeout_s: float = TIMEOUT_S, later_ms: int = 0, workers: Workers | None = None
+    ) -> Report:
         """Compare the stores, as if it were that much later."""
         ways = Ways(timeout_s=timeout_s, now_ms=SystemClock().now_ms() + later_ms)
         archive = ArchiveSource(self.storage, self.platform.eventlog.full_name)
-        return await Verification(self.backend.ports, archive, ways, Silent()).run()
+        return await Verification(self.backend.ports, archive, ways, Silent(), workers).run()
 
     async def sql(self, statement: str, **values: Any) -> None:
         """Forge something in the database."""

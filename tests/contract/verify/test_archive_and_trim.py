@@ -10,6 +10,7 @@ from backbone.archive.layout import data_name, entry_path
 from backbone.archive.manifest import entries
 from backbone.archive.parquet import from_parquet, to_parquet
 from rebuilder.verify.report import NotCompared
+from schemas.events import decode_message_event
 from schemas.topics import MESSAGES_CREATED
 from tests.contract.rebuilding_database.test_trimmed import trim
 from tests.support.verifying import Stage
@@ -167,3 +168,15 @@ async def test_what_the_log_no_longer_has_the_archive_shows(stage: Stage) -> Non
     report = await stage.verify()
     assert {each.message_id: each.wrong for each in report.differences} == {row.message_id: ("database",)}
     assert (partition, before) != (0, 0)
+
+
+async def test_states_witness_what_neither_log_nor_archive_has(stage: Stage) -> None:
+    """Given a trimmed log without an archive, a forged row of its past is not as its state says."""
+    stage.forget_archive()
+    first = decode_message_event((await stage.backend.told(MESSAGES_CREATED))[0].value or b"")
+    await trimmed(stage)
+    message_id = first.payload.message_id
+    changed = "UPDATE messages SET author_id = 'forged' WHERE message_id = :id"
+    await stage.sql(changed, id=message_id)
+    report = await stage.verify()
+    assert {each.message_id: each.wrong for each in report.differences} == {message_id: ("database",)}

@@ -1,6 +1,16 @@
 """Stores that hold the same: nothing is named, whatever is written, indexed and archived meanwhile."""
 
+import random
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from backbone.archive.settings import ArchiveSettings
+from backbone.errors import SetupError
 from backbone.eventlog import NewRecord
+from rebuilder.verify import sweep
+from rebuilder.verify.workers import Workers
 from schemas.topics import DAY_MS, MESSAGES_STATE
 from tests.support.verifying import Stage, under_load
 
@@ -65,3 +75,36 @@ async def test_what_was_purged_long_ago_is_no_difference(stage: Stage) -> None:
     assert {(each.message_id, each.wrong) for each in report.differences} == {
         (message_id, ("index",)) for message_id, _ in gone[:2]
     }
+
+
+async def test_partitions_in_processes_of_their_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given worker processes, they find the same as one process does, and bad records, too."""
+    await stage.platform.append(NewRecord(MESSAGES_STATE.name, "msg_1", "ops", b"garbage"))
+    alone = await stage.verify()
+    monkeypatch.setattr(sweep, "WORTH_IT_RECORDS", 0)
+    settings = replace(stage.settings, archive=ArchiveSettings(url=stage.storage.url, chosen=True))
+    together = await stage.verify(workers=Workers(settings, 2))
+    assert alone.problem_count == 1
+    assert msgspec.structs.replace(together, seconds=0.0) == msgspec.structs.replace(alone, seconds=0.0)
+
+
+async def test_a_worker_tells_what_is_wrong(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given workers that do not reach the log, the trouble is raised here."""
+    monkeypatch.setattr(sweep, "WORTH_IT_RECORDS", 0)
+    unknown = replace(stage.settings, topic_prefix="nobodys")
+    with pytest.raises(ExceptionGroup) as raised:
+        await stage.verify(workers=Workers(unknown, 2))
+    assert raised.value.subgroup(SetupError) is not None
+
+
+async def test_stores_that_are_behind_by_chance(stage: Stage) -> None:
+    """Given that at random moments some is told, some indexed and some archived: nothing is ever named."""
+    chance = random.Random(17)
+    for _ in range(15):
+        for work in (stage.users.tell, stage.platform.index_everything, stage.archive):
+            if chance.random() < 0.6:
+                await stage.users.act(chance.randrange(5))
+            if chance.random() < 0.5:
+                await work()
+        report = await stage.verify(timeout_s=0.0)
+        assert (report.differences, report.exit_code) == ((), 0)
