@@ -1,5 +1,6 @@
 """An archive that is damaged, behind, or knows more than the log; a log that was trimmed."""
 
+import asyncio
 from dataclasses import replace
 from hashlib import sha256
 
@@ -180,3 +181,16 @@ async def test_states_witness_what_neither_log_nor_archive_has(stage: Stage) -> 
     await stage.sql(changed, id=message_id)
     report = await stage.verify()
     assert {each.message_id: each.wrong for each in report.differences} == {message_id: ("database",)}
+
+
+async def test_an_index_that_catches_up_in_time(stage: Stage) -> None:
+    """Given an indexer that is behind when the comparison begins, it is waited for."""
+    await stage.users.act(30)
+    await stage.users.tell()
+    await stage.archive()
+    verifying = asyncio.create_task(stage.verify())
+    await asyncio.wait({verifying}, timeout=1.0)
+    assert not verifying.done()
+    await stage.platform.index_everything()
+    report = await verifying
+    assert (report.outcome, report.unapplied_messages) == ("equal", 0)
