@@ -6,6 +6,7 @@ a version otherwise than an earlier record, is named and never passed over in si
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import NamedTuple
 
 import msgspec
@@ -90,7 +91,7 @@ def row_of(message_id: str, facts: Facts, details: Details | None = None, indexe
     return Row(
         version=facts.version,
         hashed=hash_of(message_id, facts),
-        channel=facts.channel,
+        channel=intern(facts.channel),
         topic=topic_of(facts.sequence, facts.version, facts.deleted),
         deleted_at=facts.deleted_at,
         indexed=indexed,
@@ -105,7 +106,7 @@ def row_of_document(message_id: str, document: SearchDocument) -> Row:
     return Row(
         version=document.version,
         hashed=hashed,
-        channel=document.channel,
+        channel=intern(document.channel),
         topic=topic_of(document.sequence, document.version, document.deleted),
         deleted_at=document.updated_at if document.deleted else None,
         indexed=hashed,
@@ -175,7 +176,7 @@ class EventFold:
             details = Details(marks_of(facts), marks_of_document(document), place)
         row = row_of(message_id, facts, details, message_hash(message_id, document))
         if known is None or known.version < row.version:
-            self.rows[message_id] = row
+            self.rows[intern(message_id)] = row
         elif known.hashed != row.hashed:
             reason = f"{message_id} version {row.version} reads otherwise in an earlier record"
             self.problems.note(record, reason)
@@ -229,4 +230,4 @@ class StateFold:
             if self.channels is not None:
                 place = Place(record.topic, record.partition, record.offset)
                 details = Details(marks_of(facts), b"", place)
-            self.rows[message_id] = row_of(message_id, facts, details)
+            self.rows[intern(message_id)] = row_of(message_id, facts, details)

@@ -40,12 +40,13 @@ def _holding(name: str, row: Row | None, log: Row | None) -> Holding:
     if log is None or name == LOG:
         fields: tuple[str, ...] = ()
     elif name == INDEX:
-        fields = differing(INDEXED, details.marks, of_log.as_indexed)
+        fields = differing(INDEXED, details.as_indexed, of_log.as_indexed)
     else:
         fields = differing(FACTS, details.marks, of_log.marks)
     return Holding(
         version=row.version,
         deleted=row.deleted_at is not None,
         fields=fields,
-        record=None if details.place is None else str(details.place),
+        # The row of one that holds what the log does is the log's.
+        record=None if details.place is None or name in (DATABASE, INDEX) else str(details.place),
     )

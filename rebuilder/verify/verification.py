@@ -27,7 +27,7 @@ from schemas.clock import format_ms
 from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS, MESSAGES_STATE, REPLAY_HORIZON_MS, partition_of
 
 # So many messages of channels that differ are looked at together.
-LOOKED_AT_ONCE = 300_000
+LOOKED_AT_ONCE = 150_000
 
 
 @dataclass(frozen=True)
@@ -135,23 +135,20 @@ class Verification:
         )
 
     def _parts(self, found: Found, suspects: Collection[str]) -> Iterator[tuple[set[int], set[str]]]:
-        """Yield partitions, and those of the channels that lie in them: together not too many messages."""
-        if found.misplaced:
-            yield set(range(self._partitions)), set(suspects)
-            return
-        by_partition: dict[int, set[str]] = {}
-        for channel in suspects:
-            by_partition.setdefault(partition_of(channel, self._partitions), set()).add(channel)
+        """Yield channels that have not too many messages together, and the partitions that they lie in."""
         partitions: set[int] = set()
         channels: set[str] = set()
         messages = 0
-        for partition, theirs in sorted(by_partition.items()):
-            more = sum(map(found.most_messages, theirs))
+        for partition, channel in sorted((self._partition(each, found), each) for each in suspects):
+            more = found.most_messages(channel)
             if channels and messages + more > LOOKED_AT_ONCE:
                 yield partitions, channels
                 partitions, channels, messages = set(), set(), 0
-            partitions.add(partition)
-            channels |= theirs
+            partitions |= set(range(self._partitions)) if found.misplaced else {partition}
+            channels.add(channel)
             messages += more
         if channels:
             yield partitions, channels
+
+    def _partition(self, channel: str, found: Found) -> int:
+        return 0 if found.misplaced else partition_of(channel, self._partitions)
