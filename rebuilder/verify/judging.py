@@ -23,7 +23,8 @@ class Holdings:
     `early` is the log as it was before the other stores were read, `late` as it was after that, and `untold`
     what the outbox held in between. `past` is what only the archive has any more. `applied` are the offsets
     that the indexer had committed before the index was read, `coverage` what could be read of the archive,
-    None where there is none. What was deleted before `purged_before` neither index nor states need hold.
+    None where there is none. What was deleted before `purged_before` neither index nor states need hold, nor
+    the database of channels that it got back from states: up to the versions in `history_lost`.
     """
 
     early: Rows
@@ -38,6 +39,7 @@ class Holdings:
     applied: Mapping[TopicPartition, int]
     earliest: Mapping[TopicPartition, int]
     coverage: Mapping[TopicPartition, Coverage] | None
+    history_lost: Mapping[str, int]
     purged_before: str
     partitions: int
     fold: EventFold
@@ -89,8 +91,8 @@ def _wrong(holdings: Holdings, message_id: str) -> Iterator[str]:
 
     held = holdings.database.get(message_id)
     newest = _newer(late, holdings.untold.get(message_id))
-    unexplained = not excused(held, newest) or _state_knows_better(holdings, message_id)
-    if _contradicts(early, held, newest) and unexplained:
+    explained = excused(held, newest) and not _state_knows_better(holdings, message_id)
+    if _contradicts(early, held, newest) and not (explained or _did_not_come_back(holdings, held, newest)):
         yield DATABASE
     held = holdings.state.get(message_id)
     if _state_is_wrong(holdings, message_id, early, late) and not excused(held, late):
@@ -119,6 +121,13 @@ def _state_is_wrong(holdings: Holdings, message_id: str, early: Row | None, late
         return False
     early, held, late = (_kept(holdings, row) for row in (early, held, late))
     return _contradicts(early, held, late)
+
+
+def _did_not_come_back(holdings: Holdings, held: Row | None, newest: Row | None) -> bool:
+    """Say whether the database lacks a message because no state told of it any more when it was rebuilt."""
+    if held is not None or newest is None or _kept(holdings, newest) is not None:
+        return False
+    return newest.version <= holdings.history_lost.get(newest.channel, 0)
 
 
 def _state_knows_better(holdings: Holdings, message_id: str) -> bool:

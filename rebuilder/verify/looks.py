@@ -167,6 +167,7 @@ class _Looks:
             applied=applied,
             earliest=self._earliest,
             coverage=self._coverage or None,
+            history_lost=await self._stores.database.history_lost(),
             purged_before=self._stores.purged_before,
             partitions=self._stores.partitions,
             fold=self._fold,

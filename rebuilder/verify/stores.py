@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Select, func, select
 
 from backbone.database.engine import Database
-from backbone.database.tables import channels, messages, outbox
+from backbone.database.tables import channels, messages, missing_history, outbox
 from backbone.errors import Unavailable
 from backbone.search import DEPENDENCY, SearchIndex
 from indexer.projection import document_of_event
@@ -99,6 +99,11 @@ class DatabaseSource:
                 _take(newest, body, of)
             after = rows[-1][0]
         return newest
+
+    async def history_lost(self) -> dict[str, int]:
+        """Return the channels that were rebuilt from states, and up to which event."""
+        rows = await self._rows(select(missing_history.c.channel_id, missing_history.c.up_to))
+        return {row.channel_id: row.up_to for row in rows}
 
     async def untold_count(self) -> int:
         """Return how many events of messages the log has yet to be told."""

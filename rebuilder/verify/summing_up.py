@@ -42,12 +42,12 @@ class Differences:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was asked of the stores at the end: how far they are, and where the log begins."""
+    """What was asked of the stores at the end: where they are, how far, and where the log begins."""
 
     earliest: Offsets
     committed: Offsets
     untold: int
-    archive_url: str | None
+    sources: Mapping[str, str]
 
 
 def sum_up(
@@ -91,21 +91,24 @@ def _channels(found: Found) -> set[str]:
 def _stores(found: Found, measured: Measured) -> Iterator[StoreReport]:
     read = {place: at for place, at in found.read.items() if place.topic != MESSAGES_STATE.name}
     states = {place: at for place, at in found.read.items() if place.topic == MESSAGES_STATE.name}
-    yield _store(DATABASE, found.database)
-    yield _store(LOG, found.log, offsets=read, records=found.records.get(LOG, 0), behind=measured.untold)
-    yield _store(STATE, found.state, offsets=states, records=found.records.get(STATE, 0))
+    sources = measured.sources
+    yield _store(DATABASE, found.database, sources[DATABASE])
+    records = found.records.get(LOG, 0)
+    yield _store(LOG, found.log, sources[LOG], offsets=read, records=records, behind=measured.untold)
+    records = found.records.get(STATE, 0)
+    yield _store(STATE, found.state, sources[STATE], offsets=states, records=records)
     unapplied = sum(
         max(0, end - max(measured.committed.get(place, 0), measured.earliest.get(place, 0)))
         for place, end in found.ends.items()
     )
     yield _store(INDEX, found.index, found.index_name, offsets=measured.committed, behind=unapplied)
     if found.archive is None:
-        yield StoreReport(name=ARCHIVE, compared=False, source=measured.archive_url, note=NOT_ARCHIVED)
+        yield StoreReport(name=ARCHIVE, compared=False, source=sources.get(ARCHIVE), note=NOT_ARCHIVED)
         return
     ends = {place: coverage.end for place, coverage in found.coverage.items()}
     waiting = sum(last - first + 1 for _, first, last in _unarchived(found, measured))
     records = found.records.get(ARCHIVE, 0)
-    yield _store(ARCHIVE, found.archive, measured.archive_url, offsets=ends, records=records, behind=waiting)
+    yield _store(ARCHIVE, found.archive, sources.get(ARCHIVE), offsets=ends, records=records, behind=waiting)
 
 
 def _store(

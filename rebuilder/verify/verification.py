@@ -15,6 +15,7 @@ from backbone.eventlog import EventLog, TopicPartition
 from backbone.eventlog.topic_state import require
 from backbone.progress import Progress
 from backbone.wiring import Ports
+from rebuilder.verify.judging import ARCHIVE, DATABASE, LOG, STATE
 from rebuilder.verify.looks import EVENT_TOPICS, Stores, beginnings, look_at
 from rebuilder.verify.partitions import Bounds
 from rebuilder.verify.reading import ArchiveSource
@@ -118,8 +119,17 @@ class Verification:
             earliest={place: max(0, topics[place.topic].earliest[place.partition]) for place in places},
             committed=committed,
             untold=await self._database.untold_count(),
-            archive_url=None if self._archive is None else self._archive.storage.url,
+            sources=self._sources(),
         )
+
+    def _sources(self) -> dict[str, str]:
+        """Return where the stores are, as people may see it."""
+        sources = {
+            DATABASE: self._ports.database.url.render_as_string(hide_password=True),
+            LOG: self._eventlog.full_name("messages.*"),
+            STATE: self._eventlog.full_name(MESSAGES_STATE.name),
+        }
+        return sources if self._archive is None else {**sources, ARCHIVE: self._archive.storage.url}
 
     def _stores(self, found: Found, until_s: float) -> Stores:
         return Stores(

@@ -7,8 +7,10 @@ import asyncio
 import multiprocessing
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 import structlog
 
@@ -50,7 +52,7 @@ class Workers:
             ours, theirs = _context.Pipe(duplex=False)
             arguments = (theirs, self.settings, kind, partition, bounds)
             process = _context.Process(target=_work, args=arguments, daemon=True)
-            process.start()
+            _start(process)
             theirs.close()
             try:
                 answer = await asyncio.to_thread(_received, ours)
@@ -66,6 +68,15 @@ class Workers:
         raise Unavailable(answer.dependency, answer.detail)
 
 
+def _start(process: SpawnProcess) -> None:
+    """Start a process that Ctrl-C does not reach, not while it begins either: who started it ends it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _received(pipe: Connection) -> Sums | _Failure:
     try:
         answer: Sums | _Failure = pipe.recv()
@@ -76,16 +87,18 @@ def _received(pipe: Connection) -> Sums | _Failure:
 
 def _work(pipe: Connection, settings: Settings, kind: Kind, partition: int, bounds: Bounds) -> None:
     """What a worker does."""
-    # Ctrl-C is for the one who started it, who ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What it has to say must not come between the lines of a report.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    answer: Sums | _Failure
     try:
-        pipe.send(asyncio.run(_sum_up(settings, kind, partition, bounds)))
+        answer = asyncio.run(_sum_up(settings, kind, partition, bounds))
     except Unavailable as error:
-        pipe.send(_Failure(error.dependency, error.detail))
+        answer = _Failure(error.dependency, error.detail)
     except SetupError as error:
-        pipe.send(_Failure(None, str(error)))
+        answer = _Failure(None, str(error))
+    # Whoever was killed does not wait for it any more.
+    with suppress(BrokenPipeError):
+        pipe.send(answer)
 
 
 async def _sum_up(settings: Settings, kind: Kind, partition: int, bounds: Bounds) -> Sums:

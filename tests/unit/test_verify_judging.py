@@ -50,6 +50,7 @@ NOTHING = Holdings(
     applied={TopicPartition(topic, PARTITION): 100 for topic in (CREATED, UPDATED, DELETED)},
     earliest={},
     coverage=None,
+    history_lost={},
     purged_before="2026",
     partitions=3,
     fold=EventFold(),
@@ -114,6 +115,9 @@ def test_what_was_deleted_long_ago_may_be_gone() -> None:
     assert wrong(everywhere(gone, index=None, state=None)) == set()
     assert wrong(everywhere(gone, index=row(5))) == {"index"}
     assert wrong(everywhere(gone, database=None)) == {"database"}
+    from_states = replace(everywhere(gone, database=None), history_lost={CHANNEL: 6})
+    assert wrong(from_states) == set()
+    assert wrong(replace(from_states, history_lost={CHANNEL: 5})) == {"database"}
     recent = row(6, DELETED, deleted_at="2027")
     assert wrong(everywhere(recent, index=None, state=None)) == {"index", "state"}
     assert wrong(replace(everywhere(recent, state=None), tombstones={"m"})) == set()

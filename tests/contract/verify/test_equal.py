@@ -1,5 +1,7 @@
 """Stores that hold the same: nothing is named, whatever is written, indexed and archived meanwhile."""
 
+import asyncio
+import multiprocessing
 import random
 from dataclasses import replace
 
@@ -13,6 +15,7 @@ from rebuilder.verify import sweep
 from rebuilder.verify.workers import Workers
 from schemas.topics import DAY_MS, MESSAGES_STATE
 from tests.support.verifying import Stage, under_load
+from tests.support.waiting import until
 
 
 async def test_equal_stores(stage: Stage) -> None:
@@ -108,3 +111,29 @@ async def test_stores_that_are_behind_by_chance(stage: Stage) -> None:
                 await work()
         report = await stage.verify(timeout_s=0.0)
         assert (report.differences, report.exit_code) == ((), 0)
+
+
+async def test_workers_end_with_what_they_are_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a comparison that is given up while its workers are at work, none is left."""
+    monkeypatch.setattr(sweep, "WORTH_IT_RECORDS", 0)
+    verifying = asyncio.create_task(stage.verify(workers=Workers(stage.settings, 2)))
+
+    async def at_work() -> bool:
+        return bool(multiprocessing.active_children())
+
+    await until(at_work)
+    verifying.cancel()
+    await asyncio.wait({verifying})
+    assert verifying.cancelled()
+    assert not multiprocessing.active_children()
+
+
+async def test_what_a_rebuild_from_states_could_not_bring_back(stage: Stage) -> None:
+    """Given a database without a message that was deleted long ago, whose channel was rebuilt from states."""
+    gone = await stage.message(deleted=True)
+    await stage.sql("DELETE FROM messages WHERE message_id = :id", id=gone.message_id)
+    assert (await stage.verify(later_ms=8 * DAY_MS)).differing_messages == 1
+    insert = "INSERT INTO missing_history (channel_id, up_to) VALUES (:channel, :up_to)"
+    await stage.sql(insert, channel=gone.channel_id, up_to=gone.version)
+    assert (await stage.verify(later_ms=8 * DAY_MS)).outcome == "equal"
+    assert (await stage.verify()).differing_messages == 1, "not as long as its state must be there"
