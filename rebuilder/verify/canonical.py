@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rebuilder.digest import HASH_BYTES
+from rebuilder.digest import HASH_BYTES, message_hash
 from schemas.codec import decode_with
 from schemas.documents import SearchDocument
 from schemas.events import MessagesEvent
@@ -92,6 +92,15 @@ def hash_of(message_id: str, facts: Facts) -> int:
     """Return the 128-bit hash of a message."""
     encoded = _encode((message_id, *facts))
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=HASH_BYTES).digest())
+
+
+def hash_of_document(message_id: str, document: SearchDocument) -> int:
+    """Return the hash of what an index keeps of a message; of a deleted one nothing should be left."""
+    hashed = message_hash(message_id, document)
+    left = (document.content, document.mentions, document.has_attachment)
+    if not document.deleted or not any(left):
+        return hashed
+    return hashed ^ int.from_bytes(hashlib.blake2b(_encode(left), digest_size=HASH_BYTES).digest())
 
 
 def marks_of(values: Iterable[Any]) -> bytes:

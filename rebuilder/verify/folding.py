@@ -15,7 +15,6 @@ from backbone.errors import Poison
 from backbone.eventlog import Record, TopicPartition
 from backbone.eventlog.events import read_message_event
 from indexer.projection import document_of_event
-from rebuilder.digest import message_hash
 from rebuilder.lateness import Version
 from rebuilder.report import UNREADABLE, Problem
 from rebuilder.verify.canonical import (
@@ -23,6 +22,7 @@ from rebuilder.verify.canonical import (
     facts_of_event,
     facts_of_state,
     hash_of,
+    hash_of_document,
     marks_of,
     marks_of_document,
 )
@@ -102,7 +102,7 @@ def row_of(message_id: str, facts: Facts, details: Details | None = None, indexe
 def row_of_document(message_id: str, document: SearchDocument) -> Row:
     """Return the row of a message that an index holds."""
     marks = marks_of_document(document)
-    hashed = message_hash(message_id, document)
+    hashed = hash_of_document(message_id, document)
     return Row(
         version=document.version,
         hashed=hashed,
@@ -174,7 +174,7 @@ class EventFold:
         if self.channels is not None:
             place = Place(record.topic, record.partition, record.offset)
             details = Details(marks_of(facts), marks_of_document(document), place)
-        row = row_of(message_id, facts, details, message_hash(message_id, document))
+        row = row_of(message_id, facts, details, hash_of_document(message_id, document))
         if known is None or known.version < row.version:
             self.rows[intern(message_id)] = row
         elif known.hashed != row.hashed:

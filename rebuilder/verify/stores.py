@@ -16,9 +16,8 @@ from backbone.database.tables import channels, messages, missing_history, outbox
 from backbone.errors import Unavailable
 from backbone.search import DEPENDENCY, SearchIndex
 from indexer.projection import document_of_event
-from rebuilder.digest import message_hash
 from rebuilder.patience import patiently
-from rebuilder.verify.canonical import Facts, facts_of_event, marks_of, marks_of_document
+from rebuilder.verify.canonical import Facts, facts_of_event, hash_of_document, marks_of, marks_of_document
 from rebuilder.verify.folding import Details, Row, row_of
 from schemas.clock import format_ms
 from schemas.documents import IndexedDocument
@@ -178,7 +177,7 @@ def _take(newest: dict[str, Row], body: str, of: Collection[str]) -> None:
     known = newest.get(message_id)
     if facts.channel in of and (known is None or known.version < facts.version):
         details = Details(marks_of(facts), marks_of_document(document))
-        newest[message_id] = row_of(message_id, facts, details, message_hash(message_id, document))
+        newest[message_id] = row_of(message_id, facts, details, hash_of_document(message_id, document))
 
 
 class IndexSource:

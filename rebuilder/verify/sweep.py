@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from backbone.eventlog import EventLog, TopicPartition
 from backbone.progress import Progress
-from rebuilder.digest import ChannelDigest, Digests, message_hash
+from rebuilder.digest import ChannelDigest, Digests
 from rebuilder.patience import patiently
-from rebuilder.verify.canonical import hash_of
+from rebuilder.verify.canonical import hash_of, hash_of_document
 from rebuilder.verify.folding import Problems
 from rebuilder.verify.partitions import Bounds, Kind, Sums, sum_up_partition
 from rebuilder.verify.reading import ArchiveSource, Coverage
@@ -124,7 +124,7 @@ class Sweep:
         digests = Digests(self.bounds.purged_before)
         async for message_id, document in self.index.documents():
             if digests.counts(document):
-                digests.add(document.channel, message_hash(message_id, document), document.deleted)
+                digests.add(document.channel, hash_of_document(message_id, document), document.deleted)
         found.index = digests
 
     async def _sum_up(

@@ -1,16 +1,20 @@
 """Differences forged in each store: each message is named, with the stores and fields that are wrong."""
 
+import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from backbone.eventlog import NewRecord
 from indexer.projection import document_of_event
+from rebuilder.verify import stores, verification
 from rebuilder.verify.report import Difference, Report
-from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE, MESSAGES_UPDATED
-from tests.support.messaging import Talk
+from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE, MESSAGES_UPDATED, partition_of
+from tests.support.messaging import Talk, records_of
 from tests.support.verifying import Stage, under_load
 
 SECRET = "wholly-secret-text"
@@ -85,6 +89,13 @@ async def test_text_that_is_left_in_a_deleted_row(stage: Stage) -> None:
     difference = only(await stage.verify())
     assert difference.stores["database"].fields == ("content",)
     assert difference.stores["log"].deleted
+
+
+async def test_text_that_is_left_in_a_deleted_document(stage: Stage) -> None:
+    gone = await stage.message(deleted=True)
+    await changed(stage, gone.message_id)
+    difference = only(await stage.verify())
+    assert (difference.wrong, difference.stores["index"].fields) == (("index",), ("content",))
 
 
 async def test_a_private_channel_that_the_database_calls_public(stage: Stage) -> None:
@@ -234,3 +245,56 @@ async def test_many_differences_are_named_in_part(stage: Stage) -> None:
     lines = list(report.lines())
     assert f"messages that differ: {report.differing_messages}" in lines
     assert f"  and {report.differing_messages - 20} more" in lines
+
+
+async def test_small_pages_and_parts_find_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given pages of three rows, and one channel looked at at a time, in either way of asking for rows."""
+    await stage.sql("UPDATE messages SET author_id = 'forged' WHERE deleted_at IS NULL")
+    lost_one = await stage.message(deleted=True)
+    await lost(stage, lost_one.message_id)
+    whole = await stage.verify()
+    assert whole.differing_channels == 3
+    monkeypatch.setattr(stores, "PAGE", 3)
+    monkeypatch.setattr(verification, "LOOKED_AT_ONCE", 1)
+    by_channel = await stage.verify()
+    monkeypatch.setattr(stores, "ASKED_BY_CHANNEL_MAX", 0)
+    by_pages = await stage.verify()
+    for report in (by_channel, by_pages):
+        assert report.differing_messages == whole.differing_messages
+        assert report.stores == whole.stores
+        assert report.digests == whole.digests
+
+
+async def test_an_event_in_a_partition_that_is_not_its_own(stage: Stage) -> None:
+    """Given an event of a channel among those of others, its message is found all the same."""
+    talk = Talk("ops")
+    talk.sequence = 50_000
+    event = talk.post("in the wrong place")
+    other = next(
+        name for name in map(str, range(100)) if partition_of(name, 3) != partition_of(talk.channel_id, 3)
+    )
+    await stage.platform.append(*(replace(each, ordering_key=other) for each in records_of(event)))
+    await stage.platform.index_everything()
+    await stage.archive()
+    difference = only(await stage.verify())
+    assert (difference.message_id, difference.wrong) == (event.payload.message_id, ("database",))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_forgeries_by_chance(stage: Stage, seed: int) -> None:
+    """Given some messages forged in one store each, exactly these are named, each with its store."""
+    chance = random.Random(seed)
+    async with stage.backend.ports.database.looking() as connection:
+        rows = (await connection.execute(text("SELECT message_id, version FROM messages"))).all()
+    forged: dict[str, tuple[str, ...]] = {}
+    for row in chance.sample(sorted(rows), 8):
+        store, forge = chance.choice((("index", lost), ("index", changed), ("database", forge_author)))
+        await forge(stage, row.message_id)
+        forged[row.message_id] = (store,)
+    report = await stage.verify()
+    assert {each.message_id: each.wrong for each in report.differences} == forged
+    assert report.differing_messages == len(forged)
+
+
+async def forge_author(stage: Stage, message_id: str) -> None:
+    await stage.sql("UPDATE messages SET author_id = 'forged' WHERE message_id = :id", id=message_id)
