@@ -14,6 +14,7 @@ from maeari.listening import listen, notifications
 from maeari.moments import as_of_option
 from maeari.process import WRONG_SETUP, embedded_only, fail, run_service, run_work, settings_or_exit
 from maeari.usage import OneLineGroup, data_option
+from maeari.verify import verify
 from schemas.topics import TOPICS_OF_GROUP
 
 
@@ -213,6 +214,7 @@ main.add_command(dead_letters)
 main.add_command(export)
 main.add_command(listen)
 main.add_command(notifications)
+main.add_command(verify)
 
 
 @main.group()

@@ -12,8 +12,8 @@ import msgspec
 
 from schemas.documents import SearchDocument
 
-_HASH_BYTES = 16
-_MODULUS = 1 << (8 * _HASH_BYTES)
+HASH_BYTES = 16
+_MODULUS = 1 << (8 * HASH_BYTES)
 _encoder = msgspec.json.Encoder()
 
 
@@ -39,7 +39,7 @@ def canonical(message_id: str, document: SearchDocument) -> bytes:
 
 def message_hash(message_id: str, document: SearchDocument) -> int:
     """Return the 128-bit hash of a message in one version."""
-    digest = hashlib.blake2b(canonical(message_id, document), digest_size=_HASH_BYTES)
+    digest = hashlib.blake2b(canonical(message_id, document), digest_size=HASH_BYTES)
     return int.from_bytes(digest.digest())
 
 
@@ -52,7 +52,7 @@ class ChannelDigest:
     total: int = 0
 
     def __str__(self) -> str:
-        return f"{self.messages}-{self.deleted}-{self.total:0{2 * _HASH_BYTES}x}"
+        return f"{self.messages}-{self.deleted}-{self.total:0{2 * HASH_BYTES}x}"
 
 
 class Digests:
@@ -78,12 +78,28 @@ class Digests:
         digest.deleted += deleted
         digest.total = (digest.total + hashed) % _MODULUS
 
+    def add_all(self, other: "Digests") -> None:
+        """Count in what other digests have counted."""
+        for channel, theirs in other._channels.items():
+            digest = self._channels.setdefault(channel, ChannelDigest())
+            digest.messages += theirs.messages
+            digest.deleted += theirs.deleted
+            digest.total = (digest.total + theirs.total) % _MODULUS
+
     def remove(self, channel: str, hashed: int, deleted: bool) -> None:
         """Take out a message that was counted in."""
         digest = self._channels[channel]
         digest.messages -= 1
         digest.deleted -= deleted
         digest.total = (digest.total - hashed) % _MODULUS
+
+    def of(self, channel: str) -> ChannelDigest:
+        """Return a channel's digest: that of nothing where there is none."""
+        return self._channels.get(channel, ChannelDigest())
+
+    def names(self) -> set[str]:
+        """Return the channels of which there are messages."""
+        return set(self._channels)
 
     def as_text(self) -> dict[str, str]:
         """Return each channel's digest as text, channels in order."""

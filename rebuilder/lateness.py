@@ -37,10 +37,11 @@ def contradictions(early: Versions, index: Versions, late: Versions) -> frozense
     that: whatever lies between is right. Pure.
     """
     every = early.keys() | index.keys() | late.keys()
-    return frozenset(each for each in every if _contradicts(early.get(each), index.get(each), late.get(each)))
+    return frozenset(each for each in every if contradicts(early.get(each), index.get(each), late.get(each)))
 
 
-def _contradicts(early: Version | None, held: Version | None, late: Version | None) -> bool:
+def contradicts(early: Version | None, held: Version | None, late: Version | None) -> bool:
+    """Say whether a store held of a message what it could not hold, see `contradictions`. Pure."""
     # A message that the digests leave out is gone from all three, and so may one be that was deleted.
     if held is None:
         return early is not None and late is not None
