@@ -69,7 +69,7 @@ async def run(
             if target == "database":
                 return await _rebuild_database(settings, ports, database_ways or DatabaseWays(), as_json)
             if target == "notifications":
-                return await _rebuild_notifications(ports, database_ways or DatabaseWays(), as_json)
+                return await _rebuild_notifications(settings, ports, database_ways or DatabaseWays(), as_json)
             if as_of_ms is not None:
                 return await _rebuild_as_of(settings, ports, source_of(source), ways, as_json)
             return await _rebuild_search(settings, ports, _source(source), ways, dry_run, as_json)
@@ -84,11 +84,14 @@ async def _rebuild_database(settings: Settings, ports: Ports, ways: DatabaseWays
     return report.exit_code
 
 
-async def _rebuild_notifications(ports: Ports, asked: DatabaseWays, as_json: bool) -> int:
-    if asked.source != "events":
-        raise SetupError("rebuild notifications reads events: --from events")
-    ways = NotificationsWays(compare=asked.compare, resume=asked.resume, skip_poison=asked.skip_poison)
-    report = await rebuild_notifications(ports, ways)
+async def _rebuild_notifications(settings: Settings, ports: Ports, asked: DatabaseWays, as_json: bool) -> int:
+    if asked.source not in ("events", "archive"):
+        raise SetupError("rebuild notifications reads events: --from events, or archive")
+    log = await open_log(settings, ports, asked.source)
+    ways = NotificationsWays(
+        source=asked.source, compare=asked.compare, resume=asked.resume, skip_poison=asked.skip_poison
+    )
+    report = await rebuild_notifications(ports, log, ways)
     print_notifications(report, as_json)
     return report.exit_code
 

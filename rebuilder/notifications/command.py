@@ -9,18 +9,22 @@ from backbone.wiring import Ports
 from rebuilder.database.side import open_side
 from rebuilder.notifications.rebuild import Rebuild, Ways
 from rebuilder.notifications.report import NotificationsReport
+from rebuilder.readers import Log
 from rebuilder.sole import as_the_only_one
 from schemas.events import encode
 
 SIDE = "maeari_rehearsal"
 
 
-async def rebuild_notifications(ports: Ports, ways: Ways) -> NotificationsReport:
-    """Rebuild. Raises AlreadyRunning, SetupError or Unavailable."""
+async def rebuild_notifications(ports: Ports, log: Log, ways: Ways) -> NotificationsReport:
+    """Rebuild from a log, whose past may come out of the archive.
+
+    Raises AlreadyRunning, Unfit, SetupError or Unavailable.
+    """
     await check_migrated(ports.database)
     async with open_side(ports.database, SIDE) as side:
         with shown_progress() as progress:
-            rebuild = Rebuild(ports.eventlog, ports.database, side, SystemClock(), ways, progress)
+            rebuild = Rebuild(log, ports.database, side, SystemClock(), ways, progress)
             return await as_the_only_one(ports.database, "rebuild notifications", rebuild.run)
 
 

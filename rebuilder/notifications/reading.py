@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from backbone.errors import Unavailable
-from backbone.eventlog import DEPENDENCY, EventLog, Reader, Record, TopicPartition
+from backbone.eventlog import DEPENDENCY, Reader, Record, TopicPartition
 from backbone.progress import Progress
 from rebuilder.database.loading import missing
 from rebuilder.notifications.rehearsal import Rehearsal
 from rebuilder.patience import patiently
+from rebuilder.readers import Log
 from schemas.topics import CHANNELS_CHANGED, MESSAGE_TOPICS, NOTIFICATIONS_SENT, USERS_CHANGED, Topic
 
 TOPICS = (CHANNELS_CHANGED, USERS_CHANGED, NOTIFICATIONS_SENT, *MESSAGE_TOPICS)
@@ -55,7 +56,8 @@ class Reading:
             records = await patiently(partial(reader.read, _READ_AT_ONCE, 1.0))
             records = _before(records, ends)
             positions = {place: min(at, ends[place]) for place, at in reader.positions().items()}
-            reader.seek(positions)
+            if positions != reader.positions():
+                reader.seek(positions)
             await self.rehearsal.apply(records, positions)
             self.records += len(records)
             before, left = left, missing(reader, ends)
@@ -72,13 +74,13 @@ def _before(records: list[Record], ends: Offsets) -> list[Record]:
 
 @asynccontextmanager
 async def open_reading(
-    eventlog: EventLog, rehearsal: Rehearsal, noted: Offsets, progress: Progress
+    log: Log, rehearsal: Rehearsal, noted: Offsets, progress: Progress
 ) -> AsyncIterator[Reading]:
     """Open what a rehearsal reads, from the noted offsets on. Raises Unavailable or SetupError."""
     async with AsyncExitStack() as stack:
 
         async def opened(*topics: Topic) -> Reader:
-            reader = await eventlog.reader(topics)
+            reader = await log.reader(topics)
             stack.push_async_callback(reader.close)
             there = reader.positions()
             reader.seek({place: at for place, at in noted.items() if place in there})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from backbone.clock import Clock
 from backbone.database.engine import Database
 from backbone.errors import SetupError
-from backbone.eventlog import EventLog, TopicPartition
+from backbone.eventlog import TopicPartition
 from backbone.progress import Progress
 from rebuilder.database.side import Side, drop_side, found, make_side
 from rebuilder.database.storing import noted_offsets, noted_problems
@@ -26,6 +26,7 @@ from rebuilder.notifications.rehearsal import Rehearsal
 from rebuilder.notifications.report import Counts, Difference, NotificationsReport, Outcome
 from rebuilder.notifications.tables import own
 from rebuilder.patience import patiently
+from rebuilder.readers import Log
 from schemas.topics import CHANNELS_CHANGED, GROUP_NOTIFIER, MESSAGE_TOPICS
 
 PASSES = 5
@@ -41,6 +42,7 @@ class Ways:
     With `skip_poison` records that cannot be read are left out.
     """
 
+    source: str = "events"
     compare: bool = False
     resume: bool = False
     skip_poison: bool = False
@@ -50,7 +52,7 @@ class Ways:
 class Rebuild:
     """One run."""
 
-    eventlog: EventLog
+    log: Log
     live: Database
     side: Side
     clock: Clock
@@ -72,7 +74,7 @@ class Rebuild:
         await self._prepare()
         rehearsal = Rehearsal(self.side, self.clock, await self._committed())
         noted = await noted_offsets(self.side)
-        async with open_reading(self.eventlog, rehearsal, noted, self.progress) as reading:
+        async with open_reading(self.log, rehearsal, noted, self.progress) as reading:
             await reading.to_the_ends("rehearse")
             self.beginnings = await self._beginnings()
             problems = await noted_problems(self.side)
@@ -94,7 +96,9 @@ class Rebuild:
             raise SetupError(f"--resume: there is nothing to go on with in {self.side.name}")
         self.resumed = self.ways.resume
         if not self.resumed:
-            await make_side(self.live, self.side, "events", self.ways.skip_poison, own, stripped=False)
+            await make_side(
+                self.live, self.side, self.ways.source, self.ways.skip_poison, own, stripped=False
+            )
 
     async def _put_right(self, reading: Reading) -> None:
         """Bring back what the notifier knows, then put inboxes right until none differs."""
@@ -170,7 +174,7 @@ class Rebuild:
         return sum(max(0, at - committed.get(place, 0)) for place, at in reading.messages.positions().items())
 
     async def _committed(self) -> Mapping[TopicPartition, int]:
-        return await patiently(lambda: self.eventlog.committed(GROUP_NOTIFIER, MESSAGE_TOPICS))
+        return await patiently(lambda: self.log.committed(GROUP_NOTIFIER, MESSAGE_TOPICS))
 
     async def _horizon(self) -> Horizon:
         committed = await self._committed()
@@ -179,7 +183,7 @@ class Rebuild:
 
     async def _beginnings(self) -> dict[str, tuple[int, ...]]:
         """Return where the topics begin that inboxes follow from, of those that lack something."""
-        states = await patiently(self.eventlog.topics)
+        states = await patiently(self.log.topics)
         names = [topic.name for topic in (*MESSAGE_TOPICS, CHANNELS_CHANGED)]
         return {name: states[name].earliest for name in names if any(at > 0 for at in states[name].earliest)}
 
@@ -191,6 +195,7 @@ class Rebuild:
         for place, at in sorted((await noted_offsets(self.side)).items()):
             offsets[place.topic].append(at)
         return NotificationsReport(
+            source=self.ways.source,
             outcome=outcome,
             reason=reason,
             resumed=self.resumed,

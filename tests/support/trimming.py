@@ -1,11 +1,13 @@
 """Logs that lose their first records, as retention or an operator takes them."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from backbone.archive.reading import Archive
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
 from schemas.topics import MESSAGES_CREATED, STREAM_TOPICS, Topic
@@ -45,4 +47,15 @@ async def trim_all(settings: Settings, topics: tuple[Topic, ...] = STREAM_TOPICS
             if end:
                 await trim(settings, partition, end, topic)
                 count += end
+    return count
+
+
+async def trim_archived(settings: Settings, archive: Archive, topics: Sequence[Topic]) -> int:
+    """Take away what the archive has of the topics; return how many offsets that was."""
+    count = 0
+    for topic in topics:
+        for partition in archive.partitions(topic.name):
+            end = archive.bounds(topic.name, partition).end
+            await trim(settings, partition, end, topic)
+            count += end
     return count

@@ -20,7 +20,7 @@ from tests.contract.rebuilding_database.test_kills import variables
 from tests.support.archive import archive_all
 from tests.support.backend import Backend
 from tests.support.eventlog import poll_until
-from tests.support.trimming import trim, trim_all
+from tests.support.trimming import trim_all, trim_archived
 from tests.support.write_side import Users, lose, tables_of
 
 ARCHIVE = Ways(source="archive")
@@ -73,9 +73,7 @@ def archived(backend: Backend, storage: FolderStorage) -> ArchivedLog:
 
 async def trim_to_archive(backend: Backend, storage: FolderStorage, settings: Settings) -> None:
     archive = Archive(storage, backend.ports.eventlog.full_name)
-    for topic in EVENT_TOPICS:
-        for partition in archive.partitions(topic.name):
-            await trim(settings, partition, archive.bounds(topic.name, partition).end, topic)
+    await trim_archived(settings, archive, EVENT_TOPICS)
 
 
 async def test_what_the_log_lost_comes_back_table_by_table(

@@ -1,5 +1,6 @@
 """A backend and a notifier whose inboxes are lost and rebuilt, on the files and on the servers."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from backbone.clock import SystemClock
+from backbone.eventlog import TopicPartition
 from backbone.health import Health
 from backbone.mailbox import Mailbox
 from backbone.progress import Silent
@@ -17,6 +19,8 @@ from rebuilder.database.side import open_side
 from rebuilder.notifications.command import SIDE
 from rebuilder.notifications.rebuild import Rebuild, Ways
 from rebuilder.notifications.report import NotificationsReport
+from rebuilder.readers import Log
+from schemas.topics import GROUP_NOTIFIER, STREAM_TOPICS
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, make_topics, running_backend, user
 from tests.support.database import own_database
@@ -24,6 +28,7 @@ from tests.support.eventlog import dropped_topics
 from tests.support.relaying import drain
 from tests.support.write_side import CHANNELS, USERS
 
+PATIENCE_S = 60
 GUESTS = tuple(f"guest{number}" for number in range(4))
 
 
@@ -107,10 +112,21 @@ class Office:
     async def notify(self, *, relayed: bool = True) -> None:
         """Tell the log, take it all into inboxes, and tell the log of these."""
         await self.backend.relay()
-        while await self.notifier.step():
-            pass
+        async with asyncio.timeout(PATIENCE_S):
+            # A step may find nothing while the group is still forming.
+            while not await self._all_applied():
+                await self.notifier.step()
         if relayed:
             await self.tell()
+
+    async def _all_applied(self) -> bool:
+        eventlog = self.backend.ports.eventlog
+        states, committed = await eventlog.topics(), await eventlog.committed(GROUP_NOTIFIER, STREAM_TOPICS)
+        return all(
+            committed.get(TopicPartition(topic.name, number), 0) >= end
+            for topic in STREAM_TOPICS
+            for number, end in enumerate(states[topic.name].end)
+        )
 
     async def tell(self) -> None:
         """Tell the log of notifications and of what was read."""
@@ -138,9 +154,9 @@ async def office(settings: Settings, request: pytest.FixtureRequest) -> AsyncIte
             await notifier.close()
 
 
-async def rebuild(office: Office, ways: Ways | None = None) -> NotificationsReport:
+async def rebuild(office: Office, ways: Ways | None = None, log: Log | None = None) -> NotificationsReport:
     """Rebuild the office's notifications."""
     ports = office.backend.ports
     async with open_side(ports.database, SIDE) as side:
-        work = Rebuild(ports.eventlog, ports.database, side, SystemClock(), ways or Ways(), Silent())
+        work = Rebuild(log or ports.eventlog, ports.database, side, SystemClock(), ways or Ways(), Silent())
         return await work.run()

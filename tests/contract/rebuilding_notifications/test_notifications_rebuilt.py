@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
+from backbone.archive.folder import FolderStorage
+from backbone.archive.reading import Archive
 from backbone.database.engine import Database
 from backbone.database.tables import (
     announcements,
@@ -20,10 +23,16 @@ from backbone.database.tables import (
     thread_authors,
 )
 from backbone.eventlog import NewRecord
+from backbone.settings import Settings
+from rebuilder.archived import ArchivedLog
+from rebuilder.notifications.reading import TOPICS
 from rebuilder.notifications.rebuild import Ways
+from schemas.topics import MESSAGE_TOPICS
 from tests.contract.rebuilding_notifications.conftest import Office, rebuild
+from tests.support.archive import archive_all
 from tests.support.backend import user
 from tests.support.eventlog import append
+from tests.support.trimming import trim_all, trim_archived
 
 MEMORY = (memberships, thread_authors, notified_messages, followed_partitions)
 EVERYTHING = (inbox, inbox_counters, *MEMORY)
@@ -220,3 +229,33 @@ async def test_any_table_may_be_lost(office: Office, lost: Collection[Table]) ->
     report = await rebuild(office)
     assert (report.outcome, report.counts.renumbered) == ("put right", 0)
     assert await rows_of(database) == before
+
+
+async def test_the_past_comes_out_of_the_archive(office: Office, settings: Settings, tmp_path: Path) -> None:
+    """Given a log that was trimmed up to its archive, all that is lost comes back with its numbers."""
+    ports = office.backend.ports
+    storage = FolderStorage(tmp_path / "archive")
+    await archive_all(ports.eventlog, storage)
+    archive = Archive(storage, ports.eventlog.full_name)
+    assert await trim_archived(settings, archive, TOPICS) > 200
+    await office.act(20)
+    await office.notify()
+    before = await rows_of(ports.database)
+    await lose(ports.database, *EVERYTHING)
+    log = ArchivedLog(ports.eventlog, archive, storage.url)
+    report = await rebuild(office, Ways(source="archive"), log)
+    assert (report.source, report.outcome, report.counts.renumbered) == ("archive", "put right", 0)
+    assert report.beginnings == {}
+    assert await rows_of(ports.database) == before
+
+
+async def test_a_log_without_its_beginning_takes_nothing_away(office: Office, settings: Settings) -> None:
+    """Given a log that was trimmed, inboxes stay as they are, and the report says where it begins."""
+    database = office.backend.ports.database
+    before = await rows_of(database, [inbox, inbox_counters])
+    await trim_all(settings, MESSAGE_TOPICS)
+    report = await rebuild(office)
+    assert (report.outcome, report.counts.renumbered) == ("put right", 0)
+    assert set(report.beginnings) <= {topic.name for topic in MESSAGE_TOPICS}
+    assert report.beginnings
+    assert await rows_of(database, [inbox, inbox_counters]) == before

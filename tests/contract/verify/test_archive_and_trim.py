@@ -13,7 +13,7 @@ from backbone.archive.parquet import from_parquet, to_parquet
 from rebuilder.verify.report import NotCompared
 from schemas.events import decode_message_event
 from schemas.topics import MESSAGES_CREATED
-from tests.contract.rebuilding_database.test_trimmed import trim
+from tests.support.trimming import trim
 from tests.support.verifying import Stage
 
 
