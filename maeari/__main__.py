@@ -117,7 +117,7 @@ def migrate(data: Path | None) -> None:
     "--into", default="maeari_rebuild", show_default=True, help="database: the side schema, or file."
 )
 @click.option("--compare", is_flag=True, help="database: the same as --dry-run.")
-@click.option("--resume", is_flag=True, help="database, notifications: go on with an earlier run.")
+@click.option("--resume", is_flag=True, help="Go on with what a run left that died.")
 @click.option("--skip-poison", is_flag=True, help="Pass over records that cannot be read.")
 @click.option("--accept-differences", is_flag=True, help="database: swap in whatever the live tables hold.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

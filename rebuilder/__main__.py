@@ -62,7 +62,10 @@ async def run(
         raise SetupError(f"{other}: --rollback has no part in it")
     if as_of_ms is not None and dry_run:
         raise SetupError("--as-of changes nothing that is live: --dry-run has no part in it")
-    ways = Ways(rollback=rollback, drop=drop, skip_poison=skip_poison, until_ms=as_of_ms)
+    resume = database_ways is not None and database_ways.resume
+    if target == "search" and resume and (rollback or dry_run or as_of_ms is not None):
+        raise SetupError("--resume fills a new index: --rollback, --dry-run and --as-of have no part in it")
+    ways = Ways(rollback=rollback, resume=resume, drop=drop, skip_poison=skip_poison, until_ms=as_of_ms)
     async with open_ports(settings) as ports:
         ways = replace(ways, last_told=partial(last_numbers_told, ports.database))
         try:

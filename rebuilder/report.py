@@ -59,6 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     index_before: str | None = None
     index: str | None = None
     rollback: bool = False
+    resumed: bool = False
     held_s: float | None = None
     kept: str | None = None
     dropped: tuple[str, ...] = ()

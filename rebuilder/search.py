@@ -24,7 +24,7 @@ from rebuilder.patience import patiently
 from rebuilder.readers import Log, Readers, open_readers
 from rebuilder.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Offsets, Replay
 from rebuilder.report import Counts, Outcome, Report
-from rebuilder.target import Target, fresh_target, previous_target
+from rebuilder.target import Target, fresh_target, previous_target, unfinished_target
 from rebuilder.trimmed import what_lacks
 from rebuilder.ways import Ways as Ways  # noqa: PLC0414 - told on to whoever rebuilds
 from schemas.clock import format_ms
@@ -74,7 +74,7 @@ class _Rebuild:
 
     async def run(self) -> Report:
         """Build, prove, swap, drop."""
-        target = await (previous_target if self._ways.rollback else fresh_target)(self._search)
+        target = await self._open_target()
         self._target, self._before = target, target.before
         swapped = False
         try:
@@ -93,6 +93,11 @@ class _Rebuild:
         kept = None if self._ways.drop else target.before
         dropped = await target.drop_others(kept)
         return self._report("swapped", kept=kept, dropped=dropped)
+
+    async def _open_target(self) -> Target:
+        if self._ways.rollback:
+            return await previous_target(self._search)
+        return await (unfinished_target if self._ways.resume else fresh_target)(self._search)
 
     async def compare_with_live(self) -> Report:
         """Fold the log and scan the live index, again where they differ; store nothing anywhere."""
@@ -236,6 +241,7 @@ class _Rebuild:
             index_before=self._before,
             index=None if self._target is None else self._target.index,
             rollback=self._ways.rollback,
+            resumed=self._ways.resume,
             held_s=self._held_s,
             kept=kept,
             dropped=dropped,

@@ -97,6 +97,28 @@ async def previous_target(search: SearchIndex) -> Target:
     return target
 
 
+async def unfinished_target(search: SearchIndex) -> Target:
+    """Take the index that a rebuild had begun to fill when it died. Raises NothingBefore or Unavailable.
+
+    What it holds is known by its versions; whether it holds the right thing the digests prove, as ever.
+    """
+    await search.release_writes()
+    live, previous, names = await search.current(), await search.previous(), await search.indices()
+    begun = [name for name in names[_after(names, live) :] if name not in (live, previous)]
+    if not begun:
+        raise NothingBefore("--resume: there is nothing to go on with: no rebuild left an index")
+    for name in begun[:-1]:
+        await search.drop(name)
+    target = Target(search, begun[-1], live, fresh=True)
+    await target.look()
+    log.info("rebuild_index_found", index=target.index)
+    return target
+
+
+def _after(names: Sequence[str], live: str | None) -> int:
+    return names.index(live) + 1 if live in names else 0
+
+
 async def _cleared(search: SearchIndex) -> str | None:
     """Clear what an unfinished rebuild left; return the live index."""
     await search.release_writes()

@@ -5,19 +5,23 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from elasticsearch import AsyncElasticsearch
 
 from backbone.clock import SystemClock
 from backbone.health import Health
+from backbone.search import ItemFailure, SearchIndex
 from backbone.search.elasticsearch import swapping
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from indexer import service
 from indexer.service import Indexer
+from rebuilder.target import NothingBefore
+from schemas.documents import IndexedDocument
 from tests.support.histories import Platform, history
 from tests.support.rebuilding import rebuild
 from tests.support.waiting import until
@@ -129,6 +133,41 @@ async def test_killed_at_the_worst_moments(platform: Platform, settings: Setting
             assert last.outcome == "swapped"
             assert len(await platform.search.indices()) == 2
     assert await platform.documents() == made.expected
+
+
+class Counting:
+    """A real index that counts what is put into it by name."""
+
+    def __init__(self, search: SearchIndex) -> None:
+        self._search = search
+        self.put_documents = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._search, name)
+
+    async def put(self, documents: Sequence[IndexedDocument], index: str | None = None) -> list[ItemFailure]:
+        self.put_documents += len(documents)
+        return await self._search.put(documents, index)
+
+
+@pytest.mark.parametrize("moment", ["before_hold", "in_hold", "before_move"])
+async def test_it_goes_on_with_what_was_left(platform: Platform, settings: Settings, moment: str) -> None:
+    """Given a rebuild that died once its index was full, the next one puts nothing but what came since."""
+    made = history(47, messages=30)
+    await platform.tell(made.events)
+    assert (await rebuild(platform)).outcome == "swapped"
+    killed = await rebuilder(settings, moment)
+    assert await killed.wait() == -signal.SIGKILL
+    told = len(made.events)
+    await platform.tell(made.go_on(5))
+    counting = Counting(platform.search)
+    report = await rebuild(platform, search=counting, resume=True)
+    assert (report.outcome, report.resumed) == ("swapped", True)
+    assert counting.put_documents <= len(made.events) - told
+    assert await platform.documents() == made.expected
+    assert len(await platform.search.indices()) == 2
+    with pytest.raises(NothingBefore, match="nothing to go on with"):
+        await rebuild(platform, resume=True)
 
 
 async def test_killed_in_a_quiet_time(
