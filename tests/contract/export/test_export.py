@@ -1,6 +1,8 @@
 """`maeari export`: what the API answers, line by line, whatever it is read from."""
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tests.support.write_side import CHANNELS, USERS, Users
 
 SOURCES = ("database", "events", "archive")
 OWNER = USERS[0]
+FULL = Path("/dev/full")
 
 
 @pytest.fixture(autouse=True)
@@ -197,3 +200,12 @@ async def test_a_file_is_whole_or_as_it_was(
 async def test_a_source_that_is_none(backend: Backend, settings: Settings) -> None:
     with pytest.raises(SetupError, match="--from 'state' is not one of database, events, archive"):
         await run(settings, "ops", "state", None, None)
+
+
+async def test_a_disk_that_is_full(
+    backend: Backend, users: Users, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a device that takes nothing, it is one line, and the device is what it was."""
+    assert await run(settings, "ops", "database", None, FULL) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "maeari: --output /dev/full: No space left on device"
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)

@@ -1,7 +1,6 @@
 """An archive that is damaged, behind, or knows more than the log; a log that was trimmed."""
 
 import asyncio
-from dataclasses import replace
 from hashlib import sha256
 
 import msgspec
@@ -71,7 +70,7 @@ async def test_a_forged_file(stage: Stage) -> None:
     victim = records[0]
     body = msgspec.json.decode(victim.value or b"")
     body["payload"]["content"] = "forged"
-    records[0] = replace(victim, value=msgspec.json.encode(body))
+    records[0] = msgspec.structs.replace(victim, value=msgspec.json.encode(body))
     forged = to_parquet(records, name)
     (stage.folder / path).write_bytes(forged)
     entry_file = stage.folder / entry_path(name.topic, partition, first)
