@@ -46,13 +46,27 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     assert stream.getvalue() == "read messages.state: 1,200\ndrop messages-1\n"
 
 
+def test_lines_tell_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given 6 s for 300 of 1,200: 50 a second, and 18 s to go."""
+    now = 100.0
+    monkeypatch.setattr("backbone.progress.time.monotonic", lambda: now)
+    stream = io.StringIO()
+    with shown_progress(stream) as progress:
+        progress.step("read messages.state", 1200)
+        now += 6.0
+        progress.advance(300)
+    assert stream.getvalue().splitlines()[1:] == ["read messages.state: 300 of 1,200, 50/s, 18 s left"]
+
+
 def test_a_bar_on_a_terminal_which_is_gone_afterwards() -> None:
     stream = Terminal()
     with shown_progress(stream) as progress:
         assert isinstance(progress, Bars)
         progress.step("read messages.state", 2)
-        progress.advance(2)
+        progress.advance(1)
+        progress.advance(1)
     assert "read messages.state" in stream.getvalue()
+    assert "/s" in stream.getvalue()
 
 
 class TestPatience:
