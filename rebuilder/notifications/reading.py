@@ -53,19 +53,27 @@ class Reading:
         now_s = asyncio.get_running_loop().time
         left, moved_s = missing(reader, ends), now_s()
         while left:
-            records = await patiently(partial(reader.read, _READ_AT_ONCE, 1.0))
-            records = _before(records, ends)
-            positions = {place: min(at, ends[place]) for place, at in reader.positions().items()}
-            if positions != reader.positions():
-                reader.seek(positions)
-            await self.rehearsal.apply(records, positions)
-            self.records += len(records)
+            self.records += await self._read_some(reader, ends)
             before, left = left, missing(reader, ends)
             self.progress.advance(before - left)
             if left < before:
                 moved_s = now_s()
             elif now_s() - moved_s > _STUCK_S:
                 raise Unavailable(DEPENDENCY, f"{left} records are still to be read, and none came")
+
+    async def _read_some(self, reader: Reader, ends: Offsets) -> int:
+        """Apply what is next, up to the ends; what is interrupted is read again. Raises Unavailable."""
+        before = dict(reader.positions())
+        try:
+            records = _before(await patiently(partial(reader.read, _READ_AT_ONCE, 1.0)), ends)
+            positions = {place: min(at, ends[place]) for place, at in reader.positions().items()}
+            if positions != reader.positions():
+                reader.seek(positions)
+            await self.rehearsal.apply(records, positions)
+        except BaseException:
+            reader.seek(before)
+            raise
+        return len(records)
 
 
 def _before(records: list[Record], ends: Offsets) -> list[Record]:

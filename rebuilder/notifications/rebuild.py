@@ -8,10 +8,13 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backbone.errors import SetupError
+from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import TopicPartition
 from backbone.progress import Progress
 from rebuilder.database.side import Side, drop_side, found, make_side
@@ -110,25 +113,37 @@ class Rebuild:
             self.progress.step("compare")
             tally = Tally()
             async for found_now in differing(self.live, self.side, horizon, tally):
-                await self._mend(reading, list(found_now))
+                await patiently(partial(self._mend, reading, list(found_now)))
             if not tally.differing:
                 return
 
     async def _mend(self, reading: Reading, users: list[str]) -> None:
-        async with notifiers_held(self.live) as connection:
-            held_since = time.monotonic()
-            async with asyncio.timeout(HELD_MAX_S):
-                await reading.to_the_ends("read on")
-                await lock_inboxes(connection, users)
-                horizon = await self._horizon()
-                async with self.side.database.looking() as of_side:
-                    holdings = await holdings_of(connection, of_side, users, horizon)
-                changes = {user_id: righted(holding) for user_id, holding in holdings.items()}
-                changes = {user_id: right for user_id, right in changes.items() if not right.nothing}
-                if changes:
-                    await put_right(self.live, connection, self.clock, changes)
+        """Put some inboxes right. Raises Unavailable where that takes too long; then none of them changed."""
+        # Not for long, then: what came meanwhile is little.
+        await reading.to_the_ends("read on")
+        try:
+            async with notifiers_held(self.live) as connection:
+                held_since = time.monotonic()
+                async with asyncio.timeout(HELD_MAX_S):
+                    changes = await self._mend_held(connection, reading, users)
+        except TimeoutError as error:
+            raise Unavailable("inboxes", f"they took longer than {HELD_MAX_S:g} s to put right") from error
         self.held_s = max(self.held_s, round(time.monotonic() - held_since, 3))
         self._count(changes)
+
+    async def _mend_held(
+        self, connection: AsyncConnection, reading: Reading, users: list[str]
+    ) -> Mapping[str, Righted]:
+        await reading.to_the_ends("read on")
+        await lock_inboxes(connection, users)
+        horizon = await self._horizon()
+        async with self.side.database.looking() as of_side:
+            holdings = await holdings_of(connection, of_side, users, horizon)
+        found = {user_id: righted(holding) for user_id, holding in holdings.items()}
+        changes = {user_id: right for user_id, right in found.items() if not right.nothing}
+        if changes:
+            await put_right(self.live, connection, self.clock, changes)
+        return changes
 
     def _count(self, changes: Mapping[str, Righted]) -> None:
         for right in changes.values():

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.archive.folder import FolderStorage
 from backbone.archive.reading import Archive
@@ -22,16 +25,20 @@ from backbone.database.tables import (
     outbox,
     thread_authors,
 )
-from backbone.eventlog import NewRecord
+from backbone.eventlog import NewRecord, Record
 from backbone.settings import Settings
 from rebuilder.archived import ArchivedLog
+from rebuilder.notifications import rebuild as module
 from rebuilder.notifications.reading import TOPICS
 from rebuilder.notifications.rebuild import Ways
+from rebuilder.notifications.rehearsal import Rehearsal
+from schemas.events import encode
 from schemas.topics import MESSAGE_TOPICS
 from tests.contract.rebuilding_notifications.conftest import Office, rebuild
 from tests.support.archive import archive_all
 from tests.support.backend import user
 from tests.support.eventlog import append
+from tests.support.messaging import Talk
 from tests.support.trimming import trim_all, trim_archived
 
 MEMORY = (memberships, thread_authors, notified_messages, followed_partitions)
@@ -258,4 +265,43 @@ async def test_a_log_without_its_beginning_takes_nothing_away(office: Office, se
     assert (report.outcome, report.counts.renumbered) == ("put right", 0)
     assert set(report.beginnings) <= {topic.name for topic in MESSAGE_TOPICS}
     assert report.beginnings
+    assert await rows_of(database, [inbox, inbox_counters]) == before
+
+
+async def tell_of_late_post(office: Office) -> None:
+    """Tell the log of a post that the notifier has yet to apply."""
+    post = Talk("일반", author_id="지훈").post("late", ["guest0"], "msg_late")
+    payload = msgspec.structs.replace(post.payload, sequence=10_000, version=10_000)
+    body = encode(msgspec.structs.replace(post, sequence=10_000, payload=payload))
+    await append(office.backend.ports.eventlog, [NewRecord("messages.created", "일반", "일반", body)])
+
+
+async def test_what_takes_too_long_is_tried_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a rehearsal that is interrupted while notifiers are held, nothing of it is lost."""
+    database = office.backend.ports.database
+    before = await rows_of(database, [inbox, inbox_counters])
+    await lose(database, inbox)
+    hold, apply = module.notifiers_held, Rehearsal.apply
+    told, applied = [], []
+
+    @asynccontextmanager
+    async def held(live: Database) -> AsyncIterator[AsyncConnection]:
+        async with hold(live) as connection:
+            if not told:
+                told.append(await tell_of_late_post(office))
+            yield connection
+
+    async def slowly(self: Rehearsal, records: Sequence[Record], *place: Any) -> None:
+        if any(b"msg_late" in (each.value or b"") for each in records):
+            applied.append(len(records))
+            await asyncio.sleep(2.0 if len(applied) == 1 else 0.0)
+        await apply(self, records, *place)
+
+    monkeypatch.setattr(module, "HELD_MAX_S", 1.0)
+    monkeypatch.setattr(module, "notifiers_held", held)
+    monkeypatch.setattr(Rehearsal, "apply", slowly)
+    report = await rebuild(office)
+    assert len(applied) >= 2
+    assert (report.outcome, report.counts.renumbered) == ("put right", 0)
+    assert report.behind > 0
     assert await rows_of(database, [inbox, inbox_counters]) == before
