@@ -29,6 +29,7 @@ from backbone.eventlog import NewRecord, Record
 from backbone.settings import Settings
 from rebuilder.archived import ArchivedLog
 from rebuilder.notifications import rebuild as module
+from rebuilder.notifications.mending import notifiers_held
 from rebuilder.notifications.reading import TOPICS
 from rebuilder.notifications.rebuild import Ways
 from rebuilder.notifications.rehearsal import Rehearsal
@@ -281,14 +282,16 @@ async def test_what_takes_too_long_is_tried_again(office: Office, monkeypatch: p
     database = office.backend.ports.database
     before = await rows_of(database, [inbox, inbox_counters])
     await lose(database, inbox)
-    hold, apply = module.notifiers_held, Rehearsal.apply
-    told, applied = [], []
+    apply = Rehearsal.apply
+    told: list[bool] = []
+    applied: list[int] = []
 
     @asynccontextmanager
     async def held(live: Database) -> AsyncIterator[AsyncConnection]:
-        async with hold(live) as connection:
+        async with notifiers_held(live) as connection:
             if not told:
-                told.append(await tell_of_late_post(office))
+                told.append(True)
+                await tell_of_late_post(office)
             yield connection
 
     async def slowly(self: Rehearsal, records: Sequence[Record], *place: Any) -> None:
