@@ -49,7 +49,7 @@ def rebuild(
 ) -> None:
     """Make a store anew out of the log, compare, and put it in place of the old one."""
     from rebuilder.__main__ import run  # noqa: PLC0415
-    from rebuilder.database.rebuild import Ways  # noqa: PLC0415
+    from rebuilder.database.ways import Ways  # noqa: PLC0415
 
     settings = settings_or_exit(data)
     ways = Ways(

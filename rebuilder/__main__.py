@@ -13,7 +13,7 @@ from backbone.wiring import Ports, open_ports
 from rebuilder.archived import Unfit
 from rebuilder.as_of import drop_as_of, rebuild_as_of, source_of
 from rebuilder.database.command import print_report, rebuild_database
-from rebuilder.database.rebuild import Ways as DatabaseWays
+from rebuilder.database.ways import Ways as DatabaseWays
 from rebuilder.notifications.command import print_report as print_notifications
 from rebuilder.notifications.command import rebuild_notifications
 from rebuilder.notifications.rebuild import Ways as NotificationsWays

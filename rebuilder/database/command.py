@@ -7,10 +7,11 @@ from backbone.database.migrations import check_migrated
 from backbone.errors import SetupError
 from backbone.progress import shown_progress
 from backbone.wiring import Ports
-from rebuilder.database.rebuild import Rebuild, Ways
+from rebuilder.database.rebuild import Rebuild
 from rebuilder.database.report import DatabaseReport
 from rebuilder.database.side import open_side
 from rebuilder.database.sources import EventsSource, Source, StateSource
+from rebuilder.database.ways import Ways
 from rebuilder.readers import Log
 from rebuilder.sole import as_the_only_one
 from schemas.events import encode

@@ -20,12 +20,11 @@ from backbone.database.tables import channels
 from backbone.errors import SetupError
 from backbone.eventlog import Reader
 from backbone.progress import Progress
-from rebuilder.archived import Unfit
 from rebuilder.database import checking, swapping
 from rebuilder.database.catching_up import catch_up
 from rebuilder.database.comparing import Difference, compare, lagging, note_proven, persisting
 from rebuilder.database.folding import fold, left, touch_channels
-from rebuilder.database.loading import NotLoaded
+from rebuilder.database.phases import Phases
 from rebuilder.database.report import DatabaseReport, Outcome
 from rebuilder.database.side import Beside, Side, beside, drop_side, found, make_side
 from rebuilder.database.sources import Source
@@ -33,6 +32,7 @@ from rebuilder.database.states import number
 from rebuilder.database.storing import Contradicted, noted_offsets, noted_problems
 from rebuilder.database.structure import detail_of, restore
 from rebuilder.database.summary import counts_of, digests_of
+from rebuilder.database.ways import REFUSALS, NotProven, Ways
 
 LOOKS = 3
 SWAP_ATTEMPTS = 3
@@ -41,29 +41,6 @@ _CATCH_UP_PASSES = 10
 _LITTLE = 500
 
 log = structlog.get_logger()
-
-
-class NotProven(Exception):
-    """The side tables must not be swapped in; the text says why."""
-
-
-REFUSALS = (NotProven, Contradicted, NotLoaded, Unfit)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ways:
-    """How to rebuild: `compare` changes nothing; `resume` goes on with what an earlier run left.
-
-    With `accept_differences` the tables are swapped in whatever the live ones hold; with `skip_poison`
-    records that cannot be read are left out.
-    """
-
-    source: str = "events"
-    into: str = "maeari_rebuild"
-    compare: bool = False
-    resume: bool = False
-    skip_poison: bool = False
-    accept_differences: bool = False
 
 
 @dataclass
@@ -75,7 +52,7 @@ class Rebuild:
     source: Source
     ways: Ways
     progress: Progress
-    phases: dict[str, float] = field(default_factory=dict)
+    phases: Phases = field(default_factory=Phases)
     records: list[int] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     differing: int = 0
@@ -128,17 +105,9 @@ class Rebuild:
         ):
             if (await self.side.run()).phase != phase:
                 continue
-            async with self._timed(phase):
+            with self.phases.timed(phase):
                 await work()
             await self.side.enter(following)
-
-    @asynccontextmanager
-    async def _timed(self, phase: str) -> AsyncIterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.phases[phase] = round(self.phases.get(phase, 0.0) + time.monotonic() - began, 3)
 
     async def _load(self) -> None:
         self.records.append(await self.source.load(self.side, self.progress))
@@ -196,7 +165,7 @@ class Rebuild:
 
     async def _conclude(self, reader: Reader) -> DatabaseReport:
         await self._catch_up(reader)
-        async with self._timed("compare"):
+        with self.phases.timed("compare"):
             self.progress.step("compare")
             empty = await self._nothing_live()
             if not empty:
@@ -209,7 +178,7 @@ class Rebuild:
             raise NotProven(
                 "states lack the history that is live: use --from events, or --accept-differences to lose it"
             )
-        async with self._timed("swap"):
+        with self.phases.timed("swap"):
             await self._swap(reader, prove=not (empty or self.ways.accept_differences))
         log.info("rebuild_database_swapped", side=self.side.name)
         kept = self.side.name if self.differing and not self.side.embedded else None
@@ -221,7 +190,7 @@ class Rebuild:
 
     async def _catch_up(self, reader: Reader) -> None:
         self.progress.step("catch up")
-        async with self._timed("catch up"):
+        with self.phases.timed("catch up"):
             for _ in range(_CATCH_UP_PASSES):
                 async with self.live.looking() as connection:
                     behind = await catch_up(connection, self.side, reader, self.records)
@@ -309,7 +278,7 @@ class Rebuild:
         offsets: dict[str, list[int]] = {}
         for place, at in sorted((await noted_offsets(self.side)).items()):
             offsets.setdefault(place.topic, []).append(at)
-        async with self._timed("digest"):
+        with self.phases.timed("digest"):
             digests = await digests_of(described)
         return DatabaseReport(
             source=self.ways.source,
@@ -326,6 +295,6 @@ class Rebuild:
             gaps=tuple(self.gaps),
             differences=tuple(self.differences[:PROBLEMS_NAMED]),
             problems=tuple(problems[:PROBLEMS_NAMED]),
-            phases=self.phases,
+            phases=self.phases.seconds,
             seconds=round(time.monotonic() - self.started, 3),
         )

@@ -16,7 +16,7 @@ from backbone.settings import Settings
 from backbone.wiring import open_ports
 from rebuilder import target
 from rebuilder.__main__ import run
-from rebuilder.database.rebuild import Ways as DatabaseWays
+from rebuilder.database.ways import Ways as DatabaseWays
 from rebuilder.sole import as_the_only_one
 from tests.conftest import ADAPTERS
 from tests.support.database import own_database

@@ -8,10 +8,11 @@ import pytest
 
 from backbone.progress import Silent
 from backbone.settings import Settings
-from rebuilder.database.rebuild import Rebuild, Ways
+from rebuilder.database.rebuild import Rebuild
 from rebuilder.database.report import DatabaseReport
 from rebuilder.database.side import open_side
 from rebuilder.database.sources import EventsSource, StateSource
+from rebuilder.database.ways import Ways
 from rebuilder.readers import Log
 from tests.conftest import ADAPTERS
 from tests.support.backend import Backend, make_topics, running_backend

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from backbone.errors import SetupError
 from backbone.settings import Settings
 from rebuilder.__main__ import run
-from rebuilder.database.rebuild import Ways
+from rebuilder.database.ways import Ways
 from tests.support.backend import Backend
 from tests.support.write_side import Users
 

@@ -12,8 +12,8 @@ from backbone.archive.layout import data_name
 from backbone.archive.reading import Archive
 from backbone.settings import Settings
 from rebuilder.archived import ArchivedLog
-from rebuilder.database.rebuild import Ways
 from rebuilder.database.sources import EVENT_TOPICS
+from rebuilder.database.ways import Ways
 from schemas.topics import ALL_TOPICS, GROUP_ARCHIVER
 from tests.contract.rebuilding_database.conftest import rebuild
 from tests.contract.rebuilding_database.test_kills import variables

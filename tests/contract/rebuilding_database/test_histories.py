@@ -6,7 +6,7 @@ import pytest
 
 from backbone.eventlog import NewRecord
 from rebuilder.database import loading
-from rebuilder.database.rebuild import Ways
+from rebuilder.database.ways import Ways
 from schemas.topics import MESSAGES_DELETED, MESSAGES_UPDATED
 from tests.contract.rebuilding_database.conftest import rebuild
 from tests.support.backend import Backend

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from backbone.settings import Settings
-from rebuilder.database.rebuild import Ways
+from rebuilder.database.ways import Ways
 from tests.contract.rebuilding_database.conftest import rebuild
 from tests.support.backend import Backend
 from tests.support.write_side import Users, lose, tables_of

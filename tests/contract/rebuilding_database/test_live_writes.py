@@ -2,7 +2,7 @@
 
 import asyncio
 
-from rebuilder.database.rebuild import Ways
+from rebuilder.database.ways import Ways
 from tests.contract.rebuilding_database.conftest import rebuild
 from tests.support.backend import Backend, user
 from tests.support.write_side import Users, tables_of

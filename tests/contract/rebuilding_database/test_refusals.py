@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from backbone.eventlog import NewRecord
 from indexer.projection import document_of_state
-from rebuilder.database.rebuild import Ways
+from rebuilder.database.ways import Ways
 from rebuilder.digest import Digests, message_hash
 from schemas.events import MessageCreated, decode_stream_event, encode
 from schemas.states import decode_state

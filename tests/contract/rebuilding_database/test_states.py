@@ -1,6 +1,6 @@
 """What is rebuilt from states: all but the history, which the routes then say."""
 
-from rebuilder.database.rebuild import Ways
+from rebuilder.database.ways import Ways
 from tests.contract.rebuilding_database.conftest import rebuild
 from tests.support.backend import Backend, user
 from tests.support.write_side import Users, lose, tables_of

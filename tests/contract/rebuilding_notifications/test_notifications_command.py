@@ -9,7 +9,7 @@ from backbone.database.tables import inbox
 from backbone.errors import SetupError
 from backbone.settings import Settings
 from rebuilder.__main__ import run
-from rebuilder.database.rebuild import Ways
+from rebuilder.database.ways import Ways
 from tests.contract.rebuilding_notifications.conftest import Office
 
 
