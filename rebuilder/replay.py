@@ -12,8 +12,9 @@ from functools import partial
 
 from msgspec import DecodeError
 
-from backbone.errors import Unavailable
+from backbone.errors import Poison, Unavailable
 from backbone.eventlog import DEPENDENCY, Reader, Record, TopicPartition
+from backbone.eventlog.events import read_message_event
 from backbone.progress import Progress
 from backbone.search import ItemFailure
 from indexer.projection import document_of_event, document_of_state
@@ -22,7 +23,7 @@ from rebuilder.newest import Newest
 from rebuilder.patience import patiently
 from rebuilder.report import UNREADABLE, Problem
 from schemas.documents import IndexedDocument
-from schemas.events import MessagesEvent, decode_message_event
+from schemas.events import MessagesEvent
 from schemas.states import decode_state
 from schemas.topics import MESSAGES_STATE
 
@@ -133,9 +134,9 @@ class Replay:
         try:
             if of_state:
                 return document_of_state(decode_state(value))
-            event = decode_message_event(value)
+            event = read_message_event(record)
             return document_of_event(event) if self._had_happened(event) else None
-        except DecodeError as error:
+        except (DecodeError, Poison) as error:
             self.unreadable[record.topic] += 1
             self._note(record, f"{UNREADABLE}: {error}")
             return None
