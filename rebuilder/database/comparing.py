@@ -24,6 +24,7 @@ from backbone.database.tables import (
 from rebuilder.database.side import Beside
 
 DIFFERENCES_NAMED = 20
+ROWS_LOOKED_AT = 1_000
 _FIXED = ("name", "private", "created_by", "created_at")
 
 
@@ -127,7 +128,36 @@ async def compare(beside: Beside, *, held: bool, record: bool = True) -> tuple[i
         count, found = await _differing(beside, compared, held=held)
         number += count
         named += found
+    if not held:
+        wrong = await _wrong_counters(beside)
+        number += len(wrong)
+        named += wrong
     return number, named[:DIFFERENCES_NAMED]
+
+
+async def compare_wishes(beside: Beside) -> set[Difference]:
+    """Return which preferences differ at this moment, a thousand at most of each kind."""
+    found: set[Difference] = set()
+    for compared in _PREFERENCES:
+        _, differences = await _differing(beside, compared, held=False)
+        found.update(differences)
+    return found
+
+
+async def _wrong_counters(beside: Beside) -> list[Difference]:
+    """Return the live channels whose counter is not that of their events, whatever the log says."""
+    last = (
+        f"coalesce((SELECT max(e.sequence) FROM {beside.live}.message_events e"
+        " WHERE e.channel_id = c.channel_id), 0)"
+    )
+    without = f"SELECT h.channel_id FROM {beside.live}.missing_history h"
+    rows = await _rows(
+        beside.connection,
+        f"SELECT c.channel_id FROM {beside.live}.channels c WHERE c.last_sequence < {last}"
+        f" OR (c.last_sequence > {last} AND c.channel_id NOT IN ({without})) ORDER BY c.channel_id",
+    )
+    how = "its counter is not that of its events"
+    return [Difference(table="channels", key=tuple(row), how=how) for row in rows]
 
 
 async def _any_moved(beside: Beside) -> bool:
@@ -194,10 +224,15 @@ async def _differing(beside: Beside, compared: _Compared, *, held: bool) -> tupl
     number = 0
     named: list[Difference] = []
     for how, query in queries:
-        rows = await _rows(beside.connection, f"SELECT {key_list} FROM {query} AND NOT ({later})")
+        condition = f"{query} AND NOT ({later})"
+        in_order = f"SELECT {key_list} FROM {condition} ORDER BY {key_list}"
+        rows = await _rows(beside.connection, in_order)
         number += len(rows)
+        if len(rows) == ROWS_LOOKED_AT:
+            (counted,) = await _rows(beside.connection, f"SELECT count(*) FROM {condition}")
+            number += int(counted[0]) - len(rows)
         named += [Difference(table=str(compared.table.name), key=tuple(row), how=how) for row in rows]
-    return number, named[:DIFFERENCES_NAMED]
+    return number, named
 
 
 def _source(compared: _Compared, names: dict[str, str], schema: str, *, held: bool) -> str:
@@ -207,7 +242,7 @@ def _source(compared: _Compared, names: dict[str, str], schema: str, *, held: bo
 
 
 async def _rows(connection: AsyncConnection, query: str) -> Sequence[tuple[str | int, ...]]:
-    """Return the first differing rows; a thousand of them say enough."""
+    """Return the first rows."""
     if connection.dialect.name == "sqlite":
         query = query.replace("IS DISTINCT FROM", "IS NOT")
-    return [tuple(row) for row in (await connection.exec_driver_sql(f"{query} LIMIT 1000")).all()]
+    return [tuple(row) for row in (await connection.exec_driver_sql(f"{query} LIMIT {ROWS_LOOKED_AT}")).all()]

@@ -22,7 +22,14 @@ from backbone.eventlog import Reader
 from backbone.progress import Progress
 from rebuilder.database import checking, swapping
 from rebuilder.database.catching_up import catch_up
-from rebuilder.database.comparing import Difference, compare, lagging, note_proven, persisting
+from rebuilder.database.comparing import (
+    Difference,
+    compare,
+    compare_wishes,
+    lagging,
+    note_proven,
+    persisting,
+)
 from rebuilder.database.folding import fold, left, touch_channels
 from rebuilder.database.phases import Phases
 from rebuilder.database.report import DatabaseReport, Outcome
@@ -204,27 +211,27 @@ class Rebuild:
             return (await connection.execute(select(channels.c.channel_id).limit(1))).first() is None
 
     async def _compare(self, reader: Reader) -> None:
-        """Look a few times: what is only later is there when the side has caught up again."""
-        differences: list[Difference] | None = None
+        """Look until one look finds all to be the same: what is only later is there in the next one."""
+        wishes: set[Difference] | None = None
         for _ in range(LOOKS):
             async with self._beside() as near:
                 late = await lagging(near)
                 number, found_now = await compare(near, held=False, record=self.source.whole_record)
+                wishes_now = await compare_wishes(near)
+                if not number:
+                    # In the snapshot that was compared: what comes later is not proven by it.
+                    await note_proven(near)
+                    await swapping.keep_tombstones(near)
+                    await near.connection.commit()
             await self._catch_up(reader)
             async with self._beside() as near:
                 found_now += await persisting(near, late)
-            if differences is not None:
-                before = {(each.table, each.key) for each in differences}
-                found_now = [each for each in found_now if (each.table, each.key) in before]
-            differences, self.differing = found_now, max(number, len(found_now)) if found_now else 0
-            if not differences:
+            # Of wishes nobody knows what is only later: one that differs each time does.
+            wishes = wishes_now if wishes is None else wishes & wishes_now
+            self.differences = [*found_now, *wishes]
+            self.differing = max(number, len(found_now)) + len(wishes)
+            if not self.differing:
                 break
-        self.differences = differences or []
-        if not self.differing:
-            async with self._beside() as near:
-                await note_proven(near)
-                await swapping.keep_tombstones(near)
-                await near.connection.commit()
 
     @asynccontextmanager
     async def _beside(self) -> AsyncIterator[Beside]:
