@@ -215,9 +215,10 @@ class ExpectedNotification:
 def expected_notifications(fold: Fold) -> list[ExpectedNotification]:
     """Return whom mentions and replies must have reached.
 
-    Every user whom any version of a message mentions, its author excepted, has one notification of it;
-    it is retracted when a later version no longer mentions them, or deletes the message. So has, by a
-    reply, whoever wrote in its thread before; that is retracted when the reply is deleted.
+    Every user whom any version of a message reaches, its author excepted, has one notification of it: by
+    name, or, by mentioning everyone, who is in the channel. It is retracted when a later version than the
+    first of these mentions neither them nor everyone, or deletes the message. So has, by a reply, whoever
+    wrote in its thread before; that is retracted when the reply is deleted.
     """
     expected = _expected_replies(fold)
     for message_id, folded in fold.messages.items():
@@ -228,12 +229,15 @@ def expected_notifications(fold: Fold) -> list[ExpectedNotification]:
         everyone = owners if any(EVERYONE in mentions for mentions in versions) else set()
         for user_id in (named | everyone) - {folded.message["author_id"]}:
             covers = [user_id in mentions or EVERYONE in mentions for mentions in versions]
+            reached = [
+                user_id in mentions or (EVERYONE in mentions and user_id in owners) for mentions in versions
+            ]
             bodies = frozenset(
                 event["payload"]["content"]
-                for event, covered in zip(folded.events, covers, strict=True)
-                if covered
+                for event, told in zip(folded.events, reached, strict=True)
+                if told
             )
-            retracted = False in covers[covers.index(True) :]
+            retracted = False in covers[reached.index(True) :]
             expected.append(
                 ExpectedNotification(user_id, message_id, "mention", channel_id, retracted, bodies)
             )
