@@ -1,8 +1,10 @@
 """What a rebuild of the database refuses, and says: nothing live changes then."""
 
 import msgspec
-from sqlalchemy import text
+import pytest
+from sqlalchemy import insert, text
 
+from backbone.database.tables import messages
 from backbone.eventlog import NewRecord
 from indexer.projection import document_of_state
 from rebuilder.database.ways import Ways
@@ -128,3 +130,39 @@ async def test_its_digests_are_those_of_the_states(backend: Backend, users: User
     for message_id, document in newest.items():
         digests.add(document.channel, message_hash(message_id, document), document.deleted)
     assert (await rebuild(backend, Ways(compare=True))).digests == digests.as_text()
+
+
+async def test_many_that_differ_are_counted_and_not_swapped_in(backend: Backend, users: Users) -> None:
+    """Given more forged rows than are looked at one by one, their number is right, and nothing is swapped."""
+    forged = {
+        "channel_id": "ops", "author_id": "evil", "content": "x", "mentions": "[]", "attachments": "[]",
+        "sequence": 1, "version": 1, "created_at": 1, "updated_at": 1,
+    }  # fmt: skip
+    rows = [
+        {**forged, "message_id": f"msg_forged_{number}", "sequence": -number} for number in range(1, 2501)
+    ]
+    async with backend.ports.database.writing() as connection:
+        await connection.execute(insert(messages), rows)
+    report = await rebuild(backend)
+    assert (report.outcome, report.counts.differing_rows) == ("refused", 2500)
+    assert len(report.differences) == 20
+    assert (await rebuild(backend, Ways(compare=True))).counts.differing_rows == 2500
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        ("UPDATE channels SET last_sequence = last_sequence - 1 WHERE channel_id = 'ops'", "channels"),
+        ("UPDATE channels SET last_sequence = last_sequence + 9 WHERE channel_id = 'ops'", "channels"),
+        ("INSERT INTO quiet_hours VALUES ('u1', '00:00', '23:59', 'Asia/Seoul')", "quiet_hours"),
+    ],
+)
+async def test_counters_and_wishes_are_compared(
+    backend: Backend, users: Users, statement: str, table: str
+) -> None:
+    """Given a forged counter or preference and nobody who writes, a comparison names it."""
+    async with backend.ports.database.writing() as connection:
+        await connection.execute(text(statement))
+    report = await rebuild(backend, Ways(compare=True))
+    assert report.exit_code == 1
+    assert table in {each.table for each in report.differences}
