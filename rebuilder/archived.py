@@ -20,6 +20,8 @@ from schemas.topics import ALL_TOPICS, GROUP_ARCHIVER, STREAM_TOPICS, Topic
 
 T = TypeVar("T")
 
+# A transaction that was committed leaves one behind its records.
+MARKERS = 1
 _SEE = "see `maeari archive check`; --from events needs the log alone"
 
 
@@ -177,14 +179,17 @@ class ArchivedReader:
                     " it is the archive of another log; see MAEARI_ARCHIVE_URL"
                 )
             at = max(end, self._positions[place])
-            if first > at and not (end and await self._archived_to(place, first)):
+            if first > at and not (end and first - at <= MARKERS and await self._archived_to(place, first)):
                 raise Unfit(
                     f"{name}: offsets {at} to {first - 1} are neither in the archive, which ends there,"
                     f" nor in the log, which begins with {first}: what they told cannot be restored from here"
                 )
 
     async def _archived_to(self, place: TopicPartition, first: int) -> bool:
-        """Say whether the archiver had come that far: then what lies between holds no record."""
+        """Say whether the archiver had come that far: then a marker of a transaction lies between.
+
+        Where more lies between the archive has lost its end, whatever the group has committed.
+        """
         topic = next(each for each in ALL_TOPICS if each.name == place.topic)
         return (await self._eventlog.committed(GROUP_ARCHIVER, (topic,))).get(place, 0) >= first
 

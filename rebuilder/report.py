@@ -73,9 +73,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """1 where the swap was refused, or would be."""
+        """1 where the swap was refused, or would be, and where a dry run names channels that differ."""
         left_out = self.outcome == "swapped" or self.skip_poison
-        return 1 if self.outcome == "refused" or (self.counts.problems and not left_out) else 0
+        differs = self.outcome == "dry run" and self.differing_channels
+        return 1 if self.outcome == "refused" or differs or (self.counts.problems and not left_out) else 0
 
     def lines(self) -> Iterator[str]:
         """Yield what people read."""

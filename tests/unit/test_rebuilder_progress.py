@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import pytest
 
 from backbone.errors import Unavailable
@@ -109,6 +110,8 @@ class TestReport:
             "dry run, nothing changed: 2 channels of messages-1 differ from the log"
         )
         assert report("dry run").exit_code == 0
+        named = msgspec.structs.replace(report("dry run"), differing_channels=("일반",))
+        assert named.exit_code == 1
         assert report("dry run", problems=1).exit_code == 1
 
     def test_is_json(self) -> None:
