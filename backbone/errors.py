@@ -26,5 +26,9 @@ class Poison(Exception):
     """One record can never be read or applied, however often it is tried: park it."""
 
 
+class NoRoom(Exception):
+    """Temporary files cannot be written; the text is one line that says where."""
+
+
 class SetupError(Exception):
     """The process cannot start as things are set up; the text is one line that says what to do."""

@@ -15,7 +15,7 @@ import msgspec
 from backbone.eventlog import EventLog, Record
 from backbone.settings import Settings, read_settings
 from backbone.wiring import open_eventlog
-from rebuilder.newest import Newest
+from rebuilder.search.newest import Newest
 from schemas.topics import ALL_TOPICS
 
 AT_ONCE = 500
@@ -37,7 +37,7 @@ async def read(settings: Settings, kind: str, topic: str) -> Read:
             return await _with_client(settings, eventlog, topic)
         if kind == "reader":
             return await _with_reader(eventlog, topic, lambda _records: None)
-        newest = Newest()
+        newest = Newest(at_most=sys.maxsize)
         found = await _with_reader(eventlog, topic, newest.of)
         return msgspec.structs.replace(found, messages=len(newest.versions))
     finally:

@@ -1,72 +1,127 @@
 """`maeari rebuild TARGET`: any store made anew out of the log, or out of its archive."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from maeari.moments import as_of_option
 from maeari.process import run_work, settings_or_exit
 from maeari.usage import data_option
+from rebuilder.readers import Source
 
 SIDE = "maeari_rebuild"
 
+Command = Callable[..., Any]
 
-@click.command()
-@data_option
-@click.argument("target", type=click.Choice(["search", "database", "notifications", "analytics"]))
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice(["both", "state", "events", "archive"]),
-    default="both",
-    show_default=True,
-    help="Which topics to fold; archive: events out of its files, then out of the log.",
-)
+
+@click.group()
+def rebuild() -> None:
+    """Make a store anew out of the log, prove it, and put it in place of the old one."""
+
+
+def _source_option(*sources: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--from",
+        "source",
+        type=click.Choice(sources),
+        default=sources[0],
+        show_default=True,
+        help="What is folded; archive: events out of its files, then out of the log.",
+    )
+
+
+def _shared(command: Command) -> Command:
+    """What all targets understand."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
+        click.option("--skip-poison", is_flag=True, help="Pass over records that cannot be read."),
+        click.option("--resume", is_flag=True, help="Go on with what a run left that died."),
+        click.option(
+            "--dry-run", "--compare", is_flag=True, help="Compare the log with what is there; change nothing."
+        ),
+        data_option,
+    ):
+        command = option(command)
+    return command
+
+
+@rebuild.command()
+@_shared
+@_source_option("both", "state", "events", "archive")
 @as_of_option
-@click.option("--dry-run", is_flag=True, help="Compare the log with what is there; change nothing.")
 @click.option("--rollback", is_flag=True, help="Go back to the index before, brought up to date first.")
 @click.option("--drop", is_flag=True, help="Drop the old index, too; with --as-of the index of that moment.")
-@click.option("--into", default=SIDE, show_default=True, help="database: the side schema, or file.")
-@click.option("--compare", is_flag=True, help="The same as --dry-run.")
-@click.option("--resume", is_flag=True, help="Go on with what a run left that died.")
-@click.option("--skip-poison", is_flag=True, help="Pass over records that cannot be read.")
-@click.option("--accept-differences", is_flag=True, help="database: swap in whatever the live tables hold.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def rebuild(
-    target: str,
-    source: str,
+def search(
+    source: Source,
     as_of_ms: int | None,
-    dry_run: bool,
     rollback: bool,
     drop: bool,
-    into: str,
-    compare: bool,
+    dry_run: bool,
     resume: bool,
     skip_poison: bool,
-    accept_differences: bool,
     as_json: bool,
     data: Path | None,
 ) -> None:
-    """Make a store anew out of the log, compare, and put it in place of the old one."""
-    from rebuilder.__main__ import run  # noqa: PLC0415
-    from rebuilder.database.ways import Ways  # noqa: PLC0415
+    """Rebuild the search index beside the live one, and swap the alias once they agree."""
+    from rebuilder.search.command import run  # noqa: PLC0415
+    from rebuilder.search.ways import Ways  # noqa: PLC0415
 
-    foreign = {
-        "--rollback": rollback and target != "search",
-        "--drop": drop and target != "search",
-        "--into": into != SIDE and target != "database",
-        "--accept-differences": accept_differences and target != "database",
-    }
-    if given := [name for name, is_foreign in foreign.items() if is_foreign]:
-        raise click.UsageError(f"{given[0]} has no part in rebuild {target}")
     settings = settings_or_exit(data)
     ways = Ways(
-        source="events" if source == "both" else source,
+        source=source,
+        until_ms=as_of_ms,
+        compare=dry_run,
+        rollback=rollback,
+        drop=drop,
+        resume=resume,
+        skip_poison=skip_poison,
+    )
+    run_work(settings, lambda: run(settings, ways, as_json=as_json))
+
+
+@rebuild.command()
+@_shared
+@_source_option("events", "state", "archive")
+@click.option("--into", default=SIDE, show_default=True, help="The side schema, or file.")
+@click.option("--accept-differences", is_flag=True, help="Swap in whatever the live tables hold.")
+def database(
+    source: str,
+    into: str,
+    accept_differences: bool,
+    dry_run: bool,
+    resume: bool,
+    skip_poison: bool,
+    as_json: bool,
+    data: Path | None,
+) -> None:
+    """Rebuild the tables of the write side in a side schema, and swap them in once they agree."""
+    from rebuilder.database.command import run  # noqa: PLC0415
+    from rebuilder.database.ways import Ways  # noqa: PLC0415
+
+    settings = settings_or_exit(data)
+    ways = Ways(
+        source=source,
         into=into,
-        compare=compare or dry_run,
+        compare=dry_run,
         resume=resume,
         skip_poison=skip_poison,
         accept_differences=accept_differences,
     )
-    asked = (target, source, dry_run or compare, as_json, drop, rollback, ways)
-    run_work(settings, lambda: run(settings, *asked, skip_poison=skip_poison, as_of_ms=as_of_ms))
+    run_work(settings, lambda: run(settings, ways, as_json=as_json))
+
+
+@rebuild.command()
+@_shared
+@_source_option("events", "archive")
+def notifications(
+    source: str, dry_run: bool, resume: bool, skip_poison: bool, as_json: bool, data: Path | None
+) -> None:
+    """Rehearse the notifier over the log, and put inboxes right that differ."""
+    from rebuilder.notifications.command import run  # noqa: PLC0415
+    from rebuilder.notifications.rebuild import Ways  # noqa: PLC0415
+
+    settings = settings_or_exit(data)
+    ways = Ways(source=source, compare=dry_run, resume=resume, skip_poison=skip_poison)
+    run_work(settings, lambda: run(settings, ways, as_json=as_json))

@@ -16,6 +16,7 @@ from backbone.archive.reading import Archive, Bounds
 from backbone.errors import Unavailable
 from backbone.eventlog import DEPENDENCY, EventLog, Reader, Record, TopicPartition, TopicState
 from backbone.eventlog.reading import STUCK_S
+from rebuilder.refusal import Refusal
 from schemas.topics import ALL_TOPICS, GROUP_ARCHIVER, STREAM_TOPICS, Topic
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ MARKERS = 1
 _SEE = "see `maeari archive check`; --from events needs the log alone"
 
 
-class Unfit(Exception):
+class Unfit(Refusal):
     """The archive cannot be read on; the text is one line: which file or offsets, and what can be done."""
 
 

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from backbone.eventlog import Reader, TopicPartition, TopicState
 from rebuilder.patience import patiently
-from rebuilder.report import Source
 from schemas.topics import MESSAGE_TOPICS, MESSAGES_STATE, Topic
+
+Source = Literal["state", "events", "archive", "both"]
 
 
 class Log(Protocol):

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, func, select, true
 from backbone.database.engine import Database
 from backbone.database.tables import channels, messages, outbox
 from backbone.errors import SetupError
-from rebuilder.report import Source
+from rebuilder.readers import Source
 from schemas.topics import STREAM_TOPICS
 
 

@@ -5,11 +5,12 @@ from typing import Any, TypeVar
 
 from backbone.database.engine import Database
 from backbone.database.ownership import ownership, while_owner
+from rebuilder.refusal import Refusal
 
 T = TypeVar("T")
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(Refusal):
     """Another process is at the same work; the text is one line that says so."""
 
 

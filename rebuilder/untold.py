@@ -8,13 +8,14 @@ from backbone.database.engine import Database
 from backbone.database.tables import outbox
 from backbone.errors import SetupError
 from rebuilder.patience import patiently
+from rebuilder.refusal import Refusal
 from schemas.topics import STREAM_TOPICS
 
 TOLD_WITHIN_S = 10.0
 _ASK_AGAIN_S = 0.2
 
 
-class Untold(Exception):
+class Untold(Refusal):
     """The log has yet to be told of that time; the text is one line that says so."""
 
 

@@ -1,26 +1,41 @@
-"""`maeari rebuild database`: wiring only. Settings and wishes in, the report out."""
+"""`maeari rebuild database`: wiring only. Settings and wishes in, the report out, an exit code back."""
 
 import gc
-import sys
 
 from backbone.database.migrations import check_migrated
 from backbone.errors import SetupError
 from backbone.progress import shown_progress
-from backbone.wiring import Ports
+from backbone.settings import Settings
+from backbone.wiring import Ports, open_ports
 from rebuilder.database.rebuild import Rebuild
 from rebuilder.database.report import DatabaseReport
 from rebuilder.database.side import open_side
 from rebuilder.database.sources import EventsSource, Source, StateSource
 from rebuilder.database.ways import Ways
+from rebuilder.opening import open_log
 from rebuilder.readers import Log
+from rebuilder.reporting import answered, print_report
 from rebuilder.sole import as_the_only_one
-from schemas.events import encode
+
+
+async def run(settings: Settings, ways: Ways, *, as_json: bool = False) -> int:
+    """Rebuild the tables, or compare them; return the exit code.
+
+    Raises SetupError or Unavailable, whose texts are one line.
+    """
+    async with open_ports(settings) as ports:
+        return await answered(_rebuild(settings, ports, ways, as_json))
+
+
+async def _rebuild(settings: Settings, ports: Ports, ways: Ways, as_json: bool) -> int:
+    report = await rebuild_database(ports, await open_log(settings, ports, ways.source), ways)
+    return print_report(report, as_json)
 
 
 async def rebuild_database(ports: Ports, log: Log, ways: Ways) -> DatabaseReport:
     """Rebuild from a log, whose past may come out of the archive.
 
-    Raises AlreadyRunning, SetupError or Unavailable.
+    Raises AlreadyRunning, NothingBegun, SetupError or Unavailable.
     """
     source = _source(log, ways.source)
     # Rows by the thousand live for one batch: walks of the collector through them would find nothing.
@@ -30,14 +45,6 @@ async def rebuild_database(ports: Ports, log: Log, ways: Ways) -> DatabaseReport
         with shown_progress() as progress:
             rebuild = Rebuild(ports.database, side, source, ways, progress)
             return await as_the_only_one(ports.database, "rebuild database", rebuild.run)
-
-
-def print_report(report: DatabaseReport, as_json: bool) -> None:
-    """Print it on stdout, and the reason of a refusal beside JSON on stderr."""
-    lines = "".join(f"{line}\n" for line in report.lines())
-    sys.stdout.write(encode(report).decode() + "\n" if as_json else lines)
-    if as_json and report.outcome == "refused":
-        sys.stderr.write(f"maeari: rebuild database refused: {report.reason}\n")
 
 
 def _source(log: Log, name: str) -> Source:

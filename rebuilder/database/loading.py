@@ -13,6 +13,7 @@ from rebuilder.database.rows import Chunk, chunk_of
 from rebuilder.database.side import Side
 from rebuilder.database.storing import store
 from rebuilder.patience import patiently
+from rebuilder.refusal import Refusal
 
 # So many records, at most some megabytes, are one transaction.
 CHUNK_RECORDS = 4_000
@@ -23,7 +24,7 @@ Offsets = Mapping[TopicPartition, int]
 Loaded = Callable[[int], None]
 
 
-class NotLoaded(Exception):
+class NotLoaded(Refusal):
     """A batch may or may not be stored: the text says how to go on."""
 
 

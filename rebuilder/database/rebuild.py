@@ -39,7 +39,8 @@ from rebuilder.database.states import number
 from rebuilder.database.storing import Contradicted, noted_offsets, noted_problems
 from rebuilder.database.structure import detail_of, restore
 from rebuilder.database.summary import counts_of, digests_of
-from rebuilder.database.ways import REFUSALS, NotProven, Ways
+from rebuilder.database.ways import NotProven, Ways
+from rebuilder.refusal import NothingBegun, Refusal
 
 LOOKS = 3
 SWAP_ATTEMPTS = 3
@@ -69,7 +70,7 @@ class Rebuild:
     started: float = field(default_factory=time.monotonic)
 
     async def run(self) -> DatabaseReport:
-        """Build, prove, and compare or swap. Raises Unavailable or SetupError."""
+        """Build, prove, and compare or swap. Raises NothingBegun, Unavailable or SetupError."""
         await self._prepare()
         try:
             await self._build()
@@ -78,11 +79,11 @@ class Rebuild:
                 return await self._conclude(reader)
             finally:
                 await reader.close()
-        except REFUSALS as error:
+        except Refusal as error:
             return await self._report("refused", reason=str(error))
         except ExceptionGroup as group:
             # What several loads at once met; anything but a refusal is the caller's.
-            refusals, others = group.split(REFUSALS)
+            refusals, others = group.split(Refusal)
             if refusals is None or others is not None:
                 raise
             return await self._report("refused", reason=str(refusals.exceptions[0]))
@@ -91,7 +92,7 @@ class Rebuild:
         there = await found(self.live, self.side)
         if self.ways.resume:
             if not there:
-                raise SetupError(f"--resume: there is nothing to go on with in {self.side.name}")
+                raise NothingBegun(f"--resume: there is nothing to go on with in {self.side.name}")
             run = await self.side.run()
             if run.source != self.ways.source:
                 raise SetupError(

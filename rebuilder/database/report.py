@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from rebuilder.database.comparing import Difference
-from rebuilder.report import Problem
+from rebuilder.problems import Problem
 
 Outcome = Literal["swapped", "refused", "compared"]
 

@@ -11,7 +11,7 @@ from backbone.eventlog import Record
 from backbone.eventlog.events import read_stream_event
 from backend.domain.evolve import evolve_message
 from backend.rows import message_to_row
-from rebuilder.report import UNREADABLE, Problem
+from rebuilder.problems import UNREADABLE, Problem
 from schemas.events import (
     ChannelsEvent,
     MessageCreated,

@@ -17,7 +17,8 @@ from backend.rows import MESSAGE_COLUMNS
 from rebuilder.database.rows import Chunk, Rows
 from rebuilder.database.side import Side
 from rebuilder.database.tables import counters, created, offsets, problems, touched
-from rebuilder.report import Problem
+from rebuilder.problems import Problem
+from rebuilder.refusal import Refusal
 from schemas.events import UserChannelLevelSet, UserDoNotDisturbSet, UsersEvent
 
 _NOTE_OFFSETS = insert_rows(offsets, tuple(offsets.c), changing=[offsets.c.position])
@@ -62,7 +63,7 @@ _PUT_STATES = RowsStatement(
 )
 
 
-class Contradicted(Exception):
+class Contradicted(Refusal):
     """The log holds two events under one number of a channel; the text says which."""
 
 

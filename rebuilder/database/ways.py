@@ -1,17 +1,12 @@
-"""How a database is to be rebuilt, and what refuses to."""
+"""How a database is to be rebuilt, and what may not be swapped in."""
 
 from dataclasses import dataclass
 
-from rebuilder.archived import Unfit
-from rebuilder.database.loading import NotLoaded
-from rebuilder.database.storing import Contradicted
+from rebuilder.refusal import Refusal
 
 
-class NotProven(Exception):
+class NotProven(Refusal):
     """The side tables must not be swapped in; the text says why."""
-
-
-REFUSALS = (NotProven, Contradicted, NotLoaded, Unfit)
 
 
 @dataclass(frozen=True, kw_only=True)

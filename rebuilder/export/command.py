@@ -7,19 +7,17 @@ from pathlib import Path
 
 from backbone.clock import SystemClock
 from backbone.database.migrations import check_migrated
-from backbone.errors import SetupError, Unavailable
+from backbone.errors import NoRoom, SetupError, Unavailable
 from backbone.progress import Progress, shown_progress
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
-from rebuilder.archived import Unfit
 from rebuilder.export.from_database import messages_of_database
 from rebuilder.export.from_events import messages_of_events
-from rebuilder.export.output import NotWritten, Unread, output_to
-from rebuilder.export.refusals import Refused
-from rebuilder.export.sorting import NoRoom
+from rebuilder.export.output import Unread, output_to
 from rebuilder.opening import open_log
 from rebuilder.record import last_numbers_told
-from rebuilder.untold import Untold, all_told
+from rebuilder.refusal import Refusal
+from rebuilder.untold import all_told
 from schemas.events import encode
 from schemas.messages import FormerMessage
 
@@ -39,7 +37,7 @@ async def run(
                         file.write(encode(message) + b"\n")
         except Unread:
             return DONE
-        except (Refused, NoRoom, NotWritten, Unfit, Untold) as error:
+        except (Refusal, NoRoom) as error:
             sys.stderr.write(f"maeari: {error}\n")
             return FAILED
     return DONE

@@ -12,8 +12,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
+from rebuilder.refusal import Refusal
 
-class NotWritten(Exception):
+
+class NotWritten(Refusal):
     """The file cannot be written; the text is one line that says why."""
 
 

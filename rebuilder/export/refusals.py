@@ -1,9 +1,10 @@
 """Why there is nothing to export."""
 
+from rebuilder.refusal import Refusal
 from schemas.clock import format_ms
 
 
-class Refused(Exception):
+class Refused(Refusal):
     """The channel cannot be exported; the text is one line that says why."""
 
 

@@ -10,14 +10,12 @@ from heapq import merge
 from tempfile import TemporaryFile, gettempdir
 from typing import IO
 
+from backbone.errors import NoRoom
+
 RUN_BYTES = 32 * 1024 * 1024
 _HEAD = struct.Struct("<QQI")
 
 Item = tuple[tuple[int, int], bytes]
-
-
-class NoRoom(Exception):
-    """A run could not be stored; the text is one line that says where."""
 
 
 class Sorter:

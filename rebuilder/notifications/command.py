@@ -1,36 +1,45 @@
-"""`maeari rebuild notifications`: wiring only. Settings and wishes in, the report out."""
-
-import sys
+"""`maeari rebuild notifications`: wiring only. Settings and wishes in, the report out, an exit code back."""
 
 from backbone.clock import SystemClock
 from backbone.database.migrations import check_migrated
+from backbone.errors import SetupError
 from backbone.progress import shown_progress
-from backbone.wiring import Ports
+from backbone.settings import Settings
+from backbone.wiring import Ports, open_ports
 from rebuilder.database.side import open_side
 from rebuilder.notifications.rebuild import Rebuild, Ways
 from rebuilder.notifications.report import NotificationsReport
+from rebuilder.opening import open_log
 from rebuilder.readers import Log
+from rebuilder.reporting import answered, print_report
 from rebuilder.sole import as_the_only_one
-from schemas.events import encode
 
 SIDE = "maeari_rehearsal"
+
+
+async def run(settings: Settings, ways: Ways, *, as_json: bool = False) -> int:
+    """Put inboxes right, or compare them; return the exit code.
+
+    Raises SetupError or Unavailable, whose texts are one line.
+    """
+    if ways.source not in ("events", "archive"):
+        raise SetupError("rebuild notifications reads events: --from events, or archive")
+    async with open_ports(settings) as ports:
+        return await answered(_rebuild(settings, ports, ways, as_json))
+
+
+async def _rebuild(settings: Settings, ports: Ports, ways: Ways, as_json: bool) -> int:
+    report = await rebuild_notifications(ports, await open_log(settings, ports, ways.source), ways)
+    return print_report(report, as_json)
 
 
 async def rebuild_notifications(ports: Ports, log: Log, ways: Ways) -> NotificationsReport:
     """Rebuild from a log, whose past may come out of the archive.
 
-    Raises AlreadyRunning, Unfit, SetupError or Unavailable.
+    Raises AlreadyRunning, NothingBegun, Unfit, SetupError or Unavailable.
     """
     await check_migrated(ports.database)
     async with open_side(ports.database, SIDE) as side:
         with shown_progress() as progress:
             rebuild = Rebuild(log, ports.database, side, SystemClock(), ways, progress)
             return await as_the_only_one(ports.database, "rebuild notifications", rebuild.run)
-
-
-def print_report(report: NotificationsReport, as_json: bool) -> None:
-    """Print it on stdout, and the reason of a refusal beside JSON on stderr."""
-    lines = "".join(f"{line}\n" for line in report.lines())
-    sys.stdout.write(encode(report).decode() + "\n" if as_json else lines)
-    if as_json and report.outcome == "refused":
-        sys.stderr.write(f"maeari: rebuild notifications refused: {report.reason}\n")

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backbone.errors import SetupError, Unavailable
+from backbone.errors import Unavailable
 from backbone.eventlog import TopicPartition
 from backbone.progress import Progress
 from rebuilder.database.side import Side, drop_side, found, make_side
@@ -30,6 +30,7 @@ from rebuilder.notifications.report import Counts, Difference, NotificationsRepo
 from rebuilder.notifications.tables import own
 from rebuilder.patience import patiently
 from rebuilder.readers import Log
+from rebuilder.refusal import NothingBegun
 from schemas.topics import CHANNELS_CHANGED, GROUP_NOTIFIER, MESSAGE_TOPICS
 
 PASSES = 5
@@ -73,7 +74,7 @@ class Rebuild:
     started: float = field(default_factory=time.monotonic)
 
     async def run(self) -> NotificationsReport:
-        """Rehearse, put right, prove. Raises Unavailable or SetupError."""
+        """Rehearse, put right, prove. Raises NothingBegun, Unavailable or SetupError."""
         await self._prepare()
         rehearsal = Rehearsal(self.side, self.clock, await self._committed())
         noted = await noted_offsets(self.side)
@@ -96,7 +97,7 @@ class Rebuild:
     async def _prepare(self) -> None:
         there = await found(self.live, self.side)
         if self.ways.resume and not there:
-            raise SetupError(f"--resume: there is nothing to go on with in {self.side.name}")
+            raise NothingBegun(f"--resume: there is nothing to go on with in {self.side.name}")
         self.resumed = self.ways.resume
         if not self.resumed:
             await make_side(

@@ -26,7 +26,7 @@ from rebuilder.database.tables import offsets, problems
 from rebuilder.notifications.evidence import keep_marks, keep_sent
 from rebuilder.notifications.tables import touched
 from rebuilder.patience import patiently
-from rebuilder.report import UNREADABLE
+from rebuilder.problems import UNREADABLE
 from schemas.clock import parse_ms
 from schemas.events import (
     AnyEvent,

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from rebuilder.report import Problem
+from rebuilder.problems import Problem
 
 Outcome = Literal["put right", "refused", "compared"]
 

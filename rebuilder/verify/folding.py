@@ -15,8 +15,8 @@ from backbone.errors import Poison
 from backbone.eventlog import Record, TopicPartition
 from backbone.eventlog.events import read_message_event
 from indexer.projection import document_of_event
-from rebuilder.lateness import Version
-from rebuilder.report import UNREADABLE, Problem
+from rebuilder.contradictions import Version
+from rebuilder.problems import UNREADABLE, Problem
 from rebuilder.verify.canonical import (
     Facts,
     facts_of_event,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from backbone.eventlog import TopicPartition
-from rebuilder.lateness import contradicts
+from rebuilder.contradictions import contradicts
 from rebuilder.verify.folding import EventFold, Row, Rows
 from rebuilder.verify.reading import Coverage
 from schemas.topics import partition_of

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from backbone.printable import printable
-from rebuilder.report import Problem
+from rebuilder.problems import Problem
 
 Outcome = Literal["equal", "behind", "different"]
 

@@ -8,8 +8,10 @@ from typing import Any
 from backbone.errors import Unavailable
 from backbone.progress import Silent
 from backbone.search import DEPENDENCY, ItemFailure, SearchIndex, Swap
-from rebuilder.report import Report, Source
-from rebuilder.search import Ways, compare_search, rebuild_search
+from rebuilder.readers import Source
+from rebuilder.search.rebuild import compare_search, rebuild_search
+from rebuilder.search.report import Report
+from rebuilder.search.ways import Ways
 from schemas.documents import IndexedDocument
 from tests.support.histories import Platform
 

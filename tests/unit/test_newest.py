@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbone.eventlog import Record
-from rebuilder.newest import Newest
+from rebuilder.search.newest import Newest
 from schemas.events import encode
 from schemas.messages import MENTION_CHANNEL
 from schemas.states import state_after
@@ -47,6 +47,16 @@ def test_only_what_is_older_is_left_out(order: list[int], size: int) -> None:
             highest = number % 6
             expected.append(each)
     assert found == expected
+
+
+def test_beyond_its_room_everything_is_read() -> None:
+    """Given room for one message, older records of another are for others to judge."""
+    newest = Newest(at_most=1)
+    states = [
+        record(MESSAGES_STATE.name, offset, b'{"message_id":"%s","version":%d}' % (name, version))
+        for offset, (name, version) in enumerate([(b"a", 2), (b"b", 2), (b"a", 1), (b"b", 1)])
+    ]
+    assert [each.offset for state in states for each in newest.of([state])] == [0, 1, 3]
 
 
 def test_what_it_cannot_read_is_for_others() -> None:

@@ -11,13 +11,30 @@ from maeari.__main__ import main
     [
         ("notifications", "--rollback"),
         ("notifications", "--accept-differences"),
-        ("notifications", "--into", "x"),
+        ("notifications", "--into"),
         ("database", "--drop"),
-        ("search", "--into", "x"),
+        ("database", "--as-of"),
+        ("search", "--into"),
         ("search", "--accept-differences"),
     ],
 )
 def test_it_is_refused_with_one_line(arguments: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, ["rebuild", *arguments])
     assert result.exit_code == 2
-    assert f"{arguments[1]} has no part in rebuild {arguments[0]}" in result.output
+    assert result.output.count("\n") == 1
+    assert "No such option" in result.output
+    assert arguments[1] in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("notifications", "--from", "state"), "'state' is not one of 'events', 'archive'"),
+        (("search", "--from", "memory"), "'memory' is not one of"),
+        (("nothing",), "No such command 'nothing'"),
+    ],
+)
+def test_what_there_is_not_is_named(arguments: tuple[str, ...], said: str) -> None:
+    result = CliRunner().invoke(main, ["rebuild", *arguments])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert said in result.output

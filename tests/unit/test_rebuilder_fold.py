@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebuilder.digest import Digests, canonical, message_hash
-from rebuilder.fold import Fold, Taken
+from rebuilder.search.fold import Fold, Taken
 from schemas.documents import IndexedDocument, SearchDocument
 
 
@@ -46,12 +46,11 @@ histories = st.lists(
 def test_the_order_of_the_log_does_not_matter(history: list[IndexedDocument], chance: random.Random) -> None:
     """Shuffled and read twice, the log folds to the newest version of each message."""
     in_order, shuffled = Fold(), Fold()
-    for indexed in history:
-        in_order.take(indexed)
+    in_order.take(history)
     again = history * 2
     chance.shuffle(again)
-    for indexed in again:
-        shuffled.take(indexed)
+    for at in range(0, len(again), 7):
+        shuffled.take(again[at : at + 7])
 
     newest: dict[str, IndexedDocument] = {}
     for indexed in history:
@@ -66,16 +65,31 @@ def test_the_order_of_the_log_does_not_matter(history: list[IndexedDocument], ch
 
 def test_only_what_is_newer_goes_into_the_index() -> None:
     fold = Fold()
-    assert fold.take(IndexedDocument("m", document(3))) is Taken.NEWER
-    assert fold.take(IndexedDocument("m", document(2))) is Taken.OLDER
-    assert fold.take(IndexedDocument("m", document(3))) is Taken.OLDER
-    assert fold.take(IndexedDocument("m", document(4))) is Taken.NEWER
+    assert fold.take([IndexedDocument("m", document(version)) for version in (3, 2)]) == [
+        Taken.NEWER,
+        Taken.OLDER,
+    ]
+    assert fold.take([IndexedDocument("m", document(version)) for version in (3, 4)]) == [
+        Taken.OLDER,
+        Taken.NEWER,
+    ]
 
 
 def test_two_contents_under_one_version_are_a_contradiction() -> None:
     fold = Fold()
-    fold.take(IndexedDocument("m", document(3, content="하나")))
-    assert fold.take(IndexedDocument("m", document(3, content="둘"))) is Taken.CONTRADICTION
+    fold.take([IndexedDocument("m", document(3, content="하나"))])
+    assert fold.take([IndexedDocument("m", document(3, content="둘"))]) == [Taken.CONTRADICTION]
+
+
+def test_it_tells_what_it_holds() -> None:
+    """Given 3,000 messages and a deletion, all that are counted are told, and the deleted one is known."""
+    fold = Fold()
+    fold.take([IndexedDocument(f"msg_{number:04}", document(1)) for number in range(3_000)])
+    fold.take([IndexedDocument("msg_0007", document(2, deleted=True))])
+    told = {message_id: version for message_id, version, _, _ in fold.counted()}
+    assert len(told) == fold.messages == 3_000
+    assert (told["msg_0007"], told["msg_2999"]) == (2, 1)
+    assert fold.undeleted(["msg_0007", "msg_0008", "msg_9999"]) == {"msg_0008"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rebuilder.lateness import Version, contradictions
+from rebuilder.contradictions import Version, contradictions
 
 V1, V2, V3 = (Version(number, number * 11, "ops") for number in (1, 2, 3))
 OTHER = Version(2, 99, "ops")

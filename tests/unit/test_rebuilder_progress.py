@@ -8,7 +8,8 @@ import pytest
 from backbone.errors import Unavailable
 from backbone.progress import Bars, Lines, shown_progress
 from rebuilder.patience import patiently
-from rebuilder.report import Counts, Outcome, Problem, Report
+from rebuilder.problems import Problem
+from rebuilder.search.report import Counts, Outcome, Report
 from schemas.events import encode
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from backbone.settings import Settings
 from backbone.wiring import open_ports
-from rebuilder import target
+from rebuilder.search import target
 from tests.conftest import ADAPTERS
 from tests.support.eventlog import dropped_topics
 from tests.support.histories import Platform

@@ -14,14 +14,16 @@ from backbone.archive.folder import FolderStorage
 from backbone.progress import Silent
 from backbone.search import Rights, SearchIndex, SearchQuery
 from backbone.settings import Settings
-from rebuilder import target, untold
-from rebuilder.__main__ import run
-from rebuilder.as_of import alias_of, drop_as_of, index_of, rebuild_as_of
+from rebuilder import untold
 from rebuilder.opening import open_log
-from rebuilder.report import Report, Source
-from rebuilder.search import rebuild_search
+from rebuilder.readers import Source
+from rebuilder.search import target
+from rebuilder.search.as_of import alias_of, drop_as_of, index_of, rebuild_as_of
+from rebuilder.search.command import run
+from rebuilder.search.rebuild import rebuild_search
+from rebuilder.search.report import Report
+from rebuilder.search.ways import Ways
 from rebuilder.untold import Untold
-from rebuilder.ways import Ways
 from schemas.clock import format_ms, parse_ms
 from schemas.documents import SearchDocument
 from schemas.events import decode_message_event
@@ -77,7 +79,7 @@ async def moments(backend: Backend) -> list[int]:
 
 async def build(backend: Backend, settings: Settings, moment: int, source: Source = "events") -> Report:
     log = await open_log(settings, backend.ports, source)
-    return await rebuild_as_of(settings, backend.ports, log, source, Ways(until_ms=moment), Silent())
+    return await rebuild_as_of(settings, backend.ports, log, Ways(source=source, until_ms=moment), Silent())
 
 
 async def held(settings: Settings, moment: int) -> dict[str, SearchDocument]:
@@ -205,9 +207,9 @@ import asyncio, os, signal, sys
 from backbone.progress import Silent
 from backbone.settings import read_settings
 from backbone.wiring import open_ports
-from rebuilder import as_of, target
+from rebuilder.search import as_of, target
 from rebuilder.opening import open_log
-from rebuilder.ways import Ways
+from rebuilder.search.ways import Ways
 from tests.support.rebuilding import Meddling
 
 async def die():
@@ -264,12 +266,12 @@ async def test_the_command(
     """It says which index it made, and under which alias; `drop` takes it away, once."""
     moment = (await moments(backend))[-1]
     alias = alias_of(settings.search_alias, moment)
-    assert await run(settings, "search", as_of_ms=moment) == 0
+    assert await run(settings, Ways(until_ms=moment)) == 0
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == f"{alias}-1 holds the messages as of {format_ms(moment)}: alias {alias}"
-    assert await run(settings, "search", as_of_ms=moment, drop=True) == 0
+    assert await run(settings, Ways(until_ms=moment, drop=True)) == 0
     assert capsys.readouterr().out == f"dropped {alias}-1\n"
-    assert await run(settings, "search", as_of_ms=moment, drop=True) == 1
+    assert await run(settings, Ways(until_ms=moment, drop=True)) == 1
     assert capsys.readouterr().err.startswith("maeari: there is no index as of ")
 
 
@@ -283,7 +285,7 @@ async def test_last_events_that_were_trimmed(
     await users.tell()
     version = edited.json()["version"]
     await trim_all(settings, (MESSAGES_UPDATED,))
-    assert await run(settings, "search", source="events") == 1
+    assert await run(settings, Ways(source="events")) == 1
     said = capsys.readouterr().out
     assert "--from archive has what was archived" in said
     assert f"channel 'ops': event {version} is missing" in said or f" to {version} are missing" in said

@@ -14,9 +14,9 @@ from backbone.errors import SetupError, Unavailable
 from backbone.eventlog import NewRecord
 from backbone.settings import Settings
 from backbone.wiring import open_ports
-from rebuilder import target
-from rebuilder.__main__ import run
-from rebuilder.database.ways import Ways as DatabaseWays
+from rebuilder.search import target
+from rebuilder.search.command import run
+from rebuilder.search.ways import Ways
 from rebuilder.sole import as_the_only_one
 from tests.conftest import ADAPTERS
 from tests.support.database import own_database
@@ -47,7 +47,7 @@ async def fill(settings: Settings) -> None:
 
 
 async def test_it_tells_people_what_it_did(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await run(settings, "search") == 0
+    assert await run(settings, Ways()) == 0
     output = capsys.readouterr()
     alias = settings.search_alias
     assert output.out.splitlines()[-1] == f"swapped {alias}-1 for {alias}-2, kept {alias}-1 for --rollback"
@@ -57,7 +57,7 @@ async def test_it_tells_people_what_it_did(settings: Settings, capsys: pytest.Ca
 async def test_its_json_is_all_that_is_on_stdout(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await run(settings, "search", source="events", dry_run=True, as_json=True) == 0
+    assert await run(settings, Ways(source="events", compare=True), as_json=True) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["target"], report["source"], report["outcome"]) == ("search", "events", "dry run")
     assert sum(report["offsets"]["messages.created"]) == 10
@@ -69,7 +69,7 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
     async with open_ports(settings) as ports:
         garbage = NewRecord("messages.created", "c", "c", b"{}")
         await Platform(ports.eventlog, ports.search).append(garbage)
-    assert await run(settings, "search", as_json=True) == 1
+    assert await run(settings, Ways(), as_json=True) == 1
     output = capsys.readouterr()
     assert json.loads(output.out.splitlines()[-1])["problems"][0]["topic"] == "messages.created"
     last = output.err.splitlines()[-1]
@@ -77,24 +77,24 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
         "maeari: rebuild search refused: records that cannot be read or applied: 1;"
         " with --from state they are not read; --skip-poison leaves them out"
     )
-    assert await run(settings, "search", skip_poison=True) == 0
+    assert await run(settings, Ways(skip_poison=True)) == 0
     assert "  messages.created/" in capsys.readouterr().out
 
 
 async def test_it_goes_back_and_says_so(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing before: one line and exit code 1. After a rebuild: back, and the report says what was done."""
     alias = settings.search_alias
-    assert await run(settings, "search", rollback=True) == 1
+    assert await run(settings, Ways(rollback=True)) == 1
     output = capsys.readouterr()
     line = "maeari: there is no index to go back to: the last rebuild kept none"
     assert (output.out, output.err.splitlines()[-1]) == ("", line)
-    assert await run(settings, "search") == 0
-    assert await run(settings, "search", rollback=True, as_json=True) == 0
+    assert await run(settings, Ways()) == 0
+    assert await run(settings, Ways(rollback=True), as_json=True) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (report["rollback"], report["index"], report["kept"]) == (True, f"{alias}-1", f"{alias}-2")
     assert 0 <= report["held_s"] < 8
     with pytest.raises(SetupError, match="--rollback has no part in it"):
-        await run(settings, "search", dry_run=True, rollback=True)
+        await run(settings, Ways(compare=True, rollback=True))
 
 
 async def test_a_second_rebuild_is_told_to_wait(
@@ -111,13 +111,13 @@ async def test_a_second_rebuild_is_told_to_wait(
 
     first = asyncio.create_task(as_the_only_one(database, "rebuild search", work))
     await working.wait()
-    assert await run(settings, "search") == 1
+    assert await run(settings, Ways()) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == "maeari: another rebuild search is running: wait until it has ended"
     release.set()
     assert await first == "done"
     await database.close()
-    assert await run(settings, "search") == 0
+    assert await run(settings, Ways()) == 0
 
 
 async def test_whoever_loses_its_right_is_stopped(settings: Settings) -> None:
@@ -163,24 +163,9 @@ async def end_sessions_of_owners(database: Database) -> None:
     await until(ended)
 
 
-@pytest.mark.parametrize(
-    ("target", "source", "line"),
-    [
-        ("notifications", "state", "rebuild notifications reads events: --from events"),
-        ("search", "memory", "--from 'memory' is not one of state, events, archive, both"),
-    ],
-)
-async def test_what_it_cannot_do_it_says(
-    embedded_settings: Settings, target: str, source: str, line: str
-) -> None:
-    ways = DatabaseWays(source=source)
-    with pytest.raises(SetupError, match=line):
-        await run(embedded_settings, target, source, database_ways=ways)
-
-
 async def test_missing_topics_are_named_with_their_command(embedded_settings: Settings) -> None:
     with pytest.raises(SetupError, match="maeari topics apply"):
-        await run(embedded_settings, "search")
+        await run(embedded_settings, Ways())
 
 
 async def test_a_server_that_is_not_there_is_one_line(real_settings: Settings, tmp_path: Path) -> None:
@@ -191,7 +176,7 @@ async def test_a_server_that_is_not_there_is_one_line(real_settings: Settings, t
         database_url=f"sqlite+aiosqlite:///{tmp_path / 'database.sqlite3'}",
     )
     with pytest.raises(Unavailable) as caught:
-        await run(nowhere, "search")
+        await run(nowhere, Ways())
     assert "\n" not in str(caught.value)
     assert "127.0.0.1:9" in str(caught.value)
     async with open_ports(real_settings) as ports:

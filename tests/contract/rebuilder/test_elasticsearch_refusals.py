@@ -7,7 +7,7 @@ from elasticsearch import AsyncElasticsearch
 
 from backbone.settings import Settings
 from rebuilder import patience
-from rebuilder.report import Report
+from rebuilder.search.report import Report
 from tests.support.histories import Platform, history
 from tests.support.rebuilding import Meddling, rebuild
 

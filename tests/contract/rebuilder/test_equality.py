@@ -8,8 +8,8 @@ from backbone.search import Rights, SearchQuery
 from backbone.settings import Settings
 from backbone.wiring import open_ports
 from indexer.projection import document_of_event
-from rebuilder import target
-from rebuilder.report import Source
+from rebuilder.readers import Source
+from rebuilder.search import target
 from schemas.topics import ALL_TOPICS
 from tests.support.eventlog import dropped_topics
 from tests.support.histories import Platform, history

@@ -17,9 +17,9 @@ from backbone.eventlog import NewRecord
 from backbone.progress import Silent
 from backbone.settings import Settings
 from rebuilder.archived import ArchivedLog, Unfit
-from rebuilder.report import Report
-from rebuilder.search import rebuild_search
-from rebuilder.ways import Ways
+from rebuilder.search.rebuild import rebuild_search
+from rebuilder.search.report import Report
+from rebuilder.search.ways import Ways
 from schemas.topics import MESSAGE_TOPICS, MESSAGES_CREATED
 from tests.contract.rebuilder.test_kills import MOMENTS, variables
 from tests.support.archive import archive_all
@@ -174,10 +174,10 @@ from backbone.archive.reading import Archive
 from backbone.progress import Silent
 from backbone.settings import read_settings
 from backbone.wiring import open_ports
-from rebuilder import target
+from rebuilder.search import target
 from rebuilder.archived import ArchivedLog
-from rebuilder.search import rebuild_search
-from rebuilder.ways import Ways
+from rebuilder.search.rebuild import rebuild_search
+from rebuilder.search.ways import Ways
 from tests.support.rebuilding import Meddling
 
 async def die():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from indexer.projection import document_of_event
-from rebuilder.report import Report
+from rebuilder.search.report import Report
 from tests.support.histories import Platform, history
 from tests.support.messaging import Talk
 from tests.support.rebuilding import Meddling, rebuild

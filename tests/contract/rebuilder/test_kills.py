@@ -20,7 +20,7 @@ from backbone.settings import Settings
 from backbone.wiring import open_ports
 from indexer import service
 from indexer.service import Indexer
-from rebuilder.target import NothingBefore
+from rebuilder.search.target import NothingBefore
 from schemas.documents import IndexedDocument
 from tests.support.histories import Platform, history
 from tests.support.rebuilding import rebuild
@@ -31,7 +31,7 @@ _REBUILDS = """
 import asyncio, os, signal, sys
 from backbone.settings import read_settings
 from backbone.wiring import open_ports
-from rebuilder import target
+from rebuilder.search import target
 from tests.support.histories import Platform
 from tests.support.rebuilding import Meddling, rebuild
 

@@ -3,8 +3,8 @@
 import pytest
 
 from indexer.projection import document_of_event
-from rebuilder import lateness
-from rebuilder.report import Source
+from rebuilder.readers import Source
+from rebuilder.search import lateness
 from schemas.clock import format_ms
 from schemas.events import MessageCreated
 from tests.support.histories import Platform, history

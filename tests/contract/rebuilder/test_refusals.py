@@ -4,8 +4,9 @@ import pytest
 
 from backbone.errors import Unavailable
 from backbone.eventlog import NewRecord
-from rebuilder import lateness, patience
-from rebuilder import search as rebuilder_search
+from rebuilder import patience
+from rebuilder.search import lateness
+from rebuilder.search import rebuild as rebuilder_search
 from tests.support.histories import Platform, history
 from tests.support.messaging import Talk, records_of
 from tests.support.rebuilding import Meddling, rebuild

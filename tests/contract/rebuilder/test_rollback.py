@@ -4,7 +4,7 @@ import pytest
 
 from backbone.eventlog import NewRecord
 from indexer.projection import document_of_event
-from rebuilder.target import NothingBefore
+from rebuilder.search.target import NothingBefore
 from tests.support.histories import Platform, history
 from tests.support.messaging import Talk, records_of
 from tests.support.rebuilding import SOURCES, Meddling, rebuild, swapped

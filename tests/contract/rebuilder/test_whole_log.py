@@ -7,7 +7,8 @@ import pytest
 
 from backbone.settings import read_settings
 from backbone.wiring import open_ports
-from rebuilder.__main__ import run
+from rebuilder.search.command import run
+from rebuilder.search.ways import Ways
 from schemas.topics import ALL_TOPICS
 from tests.support.backend import make_topics, running_backend
 
@@ -24,7 +25,7 @@ async def test_a_log_that_is_not_whole_is_refused(tmp_path: Path, capsys: pytest
     async with open_ports(settings) as ports:
         await ports.eventlog.apply_topics(ALL_TOPICS, settings.partitions)
         before = await ports.search.current()
-        assert await run(settings, "search") == 1
+        assert await run(settings, Ways()) == 1
         assert await ports.search.current() == before
     assert "the log holds 0 of the 1 messages" in capsys.readouterr().out
 

@@ -8,8 +8,8 @@ from sqlalchemy import update
 from backbone.database.tables import inbox
 from backbone.errors import SetupError
 from backbone.settings import Settings
-from rebuilder.__main__ import run
-from rebuilder.database.ways import Ways
+from rebuilder.notifications.command import run
+from rebuilder.notifications.rebuild import Ways
 from tests.contract.rebuilding_notifications.conftest import Office
 
 
@@ -20,29 +20,26 @@ async def test_it_tells_people_and_programs(
     async with office.backend.ports.database.writing() as connection:
         forged = update(inbox).where(inbox.c.user_id == "guest0", inbox.c.seq == 1)
         await connection.execute(forged.values(message_id="msg_forged"))
-    assert await run(settings, "notifications", as_json=True, database_ways=Ways(compare=True)) == 1
+    assert await run(settings, Ways(compare=True), as_json=True) == 1
     report = json.loads(capsys.readouterr().out)
     assert (report["target"], report["outcome"]) == ("notifications", "compared")
     assert [each["user_id"] for each in report["differences"]] == ["guest0"]
     assert report["digests"]["log"] != report["digests"]["inboxes"]
-    assert await run(settings, "notifications") == 0
+    assert await run(settings, Ways()) == 0
     output = capsys.readouterr()
     assert output.out.splitlines()[-1].startswith(
         "inboxes are what the log says: rows put back 0, users numbered anew 1"
     )
     assert "rehearse: " in output.err
-    assert await run(settings, "notifications", as_json=True, database_ways=Ways(compare=True)) == 0
+    assert await run(settings, Ways(compare=True), as_json=True) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["digests"]["log"] == report["digests"]["inboxes"]
 
 
-@pytest.mark.parametrize(
-    ("ways", "line"),
-    [
-        (Ways(source="state"), "reads events: --from events"),
-        (Ways(resume=True), "--resume: there is nothing to go on with"),
-    ],
-)
-async def test_what_it_cannot_do_it_says(office: Office, settings: Settings, ways: Ways, line: str) -> None:
-    with pytest.raises(SetupError, match=line):
-        await run(settings, "notifications", database_ways=ways)
+async def test_what_it_cannot_do_it_says(
+    office: Office, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SetupError, match="reads events: --from events"):
+        await run(settings, Ways(source="state"))
+    assert await run(settings, Ways(resume=True)) == 1
+    assert "maeari: --resume: there is nothing to go on with" in capsys.readouterr().err

@@ -1,12 +1,13 @@
 """What a replay must have found before an index is swapped in; pure."""
 
-from rebuilder.replay import Replay
-from rebuilder.ways import Ways
+from rebuilder.refusal import Refusal
+from rebuilder.search.replay import Replay
+from rebuilder.search.ways import Ways
 from schemas.clock import format_ms
 from schemas.topics import MESSAGES_CREATED, MESSAGES_STATE
 
 
-class NotProven(Exception):
+class NotProven(Refusal):
     """The new index must not be swapped in; the text says why."""
 
 

@@ -15,18 +15,18 @@ from backbone.search import SearchIndex
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_search
 from rebuilder.patience import patiently
-from rebuilder.readers import Log
+from rebuilder.readers import Log, Source
 from rebuilder.record import messages_told
-from rebuilder.report import Report, Source
-from rebuilder.search import rebuild_search
+from rebuilder.search.rebuild import rebuild_search
+from rebuilder.search.report import Report
+from rebuilder.search.ways import Ways
 from rebuilder.sole import as_the_only_one
 from rebuilder.untold import all_told
-from rebuilder.ways import Ways
 
 LOCK = "rebuild search --as-of"
 
 
-def source_of(source: str) -> Source:
+def source_of(source: Source) -> Source:
     """Return what a moment is made of. Raises SetupError for states, which have no past."""
     match source:
         case "events" | "both":
@@ -48,17 +48,15 @@ def index_of(settings: Settings, until_ms: int) -> SearchIndex:
     return open_search(replace(settings, search_alias=alias_of(settings.search_alias, until_ms)))
 
 
-async def rebuild_as_of(
-    settings: Settings, ports: Ports, log: Log, source: Source, ways: Ways, progress: Progress
-) -> Report:
+async def rebuild_as_of(settings: Settings, ports: Ports, log: Log, ways: Ways, progress: Progress) -> Report:
     """Build the index of `ways.until_ms`. Raises Untold, AlreadyRunning, Unavailable or SetupError."""
     until_ms = ways.until_ms or 0
     search = index_of(settings, until_ms)
 
     async def build() -> Report:
         await all_told(ports.database, until_ms)
-        told = await messages_told(ports.database, source, until_ms)
-        return await rebuild_search(log, search, replace(ways, source=source, drop=True, told=told), progress)
+        told = await messages_told(ports.database, ways.source, until_ms)
+        return await rebuild_search(log, search, replace(ways, drop=True, told=told), progress)
 
     try:
         return await as_the_only_one(ports.database, LOCK, build)

@@ -6,48 +6,17 @@ version. Where the indexer does not come as far as the log was read in time, `be
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from rebuilder.contradictions import Version, Versions, contradictions
 from rebuilder.digest import Digests, message_hash
-from rebuilder.fold import Fold
+from rebuilder.search.fold import Fold
 from schemas.documents import IndexedDocument
 
 LOOKS = 3
 APPLIED_WITHIN_S = 10.0
 _ASK_AGAIN_S = 0.2
-
-
-class Version(NamedTuple):
-    """What a store holds of a message."""
-
-    number: int
-    hashed: int
-    channel: str
-
-
-Versions = Mapping[str, Version]
-
-
-def contradictions(early: Versions, index: Versions, late: Versions) -> frozenset[str]:
-    """Return the messages of which the index holds what it could not hold, had it lost nothing.
-
-    `early` is what the log held that was applied before the index was read, `late` what it held after
-    that: whatever lies between is right. Pure.
-    """
-    every = early.keys() | index.keys() | late.keys()
-    return frozenset(each for each in every if contradicts(early.get(each), index.get(each), late.get(each)))
-
-
-def contradicts(early: Version | None, held: Version | None, late: Version | None) -> bool:
-    """Say whether a store held of a message what it could not hold, see `contradictions`. Pure."""
-    # A message that the digests leave out is gone from all three, and so may one be that was deleted.
-    if held is None:
-        return early is not None and late is not None
-    if late is None or held.number > late.number or (early is not None and held.number < early.number):
-        return True
-    return any(known is not None and known.number == held.number and known != held for known in (early, late))
 
 
 @dataclass

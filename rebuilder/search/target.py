@@ -12,6 +12,7 @@ import structlog
 
 from backbone.errors import Unavailable
 from backbone.search import ItemFailure, SearchIndex, Swap
+from rebuilder.refusal import NothingBegun, Refusal
 from schemas.documents import IndexedDocument
 
 # Searches that began on the old index are given this long to end before it is dropped.
@@ -20,7 +21,7 @@ DROP_GRACE_S = 2.0
 log = structlog.get_logger()
 
 
-class NothingBefore(Exception):
+class NothingBefore(Refusal):
     """There is no index to go back to; the text is one line that says so."""
 
 
@@ -98,7 +99,7 @@ async def previous_target(search: SearchIndex) -> Target:
 
 
 async def unfinished_target(search: SearchIndex) -> Target:
-    """Take the index that a rebuild had begun to fill when it died. Raises NothingBefore or Unavailable.
+    """Take the index that a rebuild had begun to fill when it died. Raises NothingBegun or Unavailable.
 
     What it holds is known by its versions; whether it holds the right thing the digests prove, as ever.
     """
@@ -106,7 +107,7 @@ async def unfinished_target(search: SearchIndex) -> Target:
     live, previous, names = await search.current(), await search.previous(), await search.indices()
     begun = [name for name in names[_after(names, live) :] if name not in (live, previous)]
     if not begun:
-        raise NothingBefore("--resume: there is nothing to go on with: no rebuild left an index")
+        raise NothingBegun("--resume: there is nothing to go on with: no rebuild left an index")
     for name in begun[:-1]:
         await search.drop(name)
     target = Target(search, begun[-1], live, fresh=True)

@@ -30,11 +30,18 @@ _state = msgspec.json.Decoder(_Glance).decode
 _event = msgspec.json.Decoder(_EventGlance).decode
 
 
-class Newest:
-    """The newest version of each message that was seen: some 100 bytes a message."""
+AT_MOST = 500_000
 
-    def __init__(self) -> None:
+
+class Newest:
+    """The newest version of the messages that were seen first: some 100 bytes a message.
+
+    Of those beyond `at_most` nothing is kept, and each record of theirs is one to be read whole.
+    """
+
+    def __init__(self, at_most: int = AT_MOST) -> None:
         self.versions: dict[str, int] = {}
+        self._at_most = at_most
 
     def of(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return the records that are not older than what came before them, in order.
@@ -44,7 +51,8 @@ class Newest:
         found = _glances(records)
         if found is not None and self.versions.keys().isdisjoint(found):
             # Nothing to compare, as mostly in a compacted topic.
-            self.versions.update(found)
+            if len(self.versions) < self._at_most:
+                self.versions.update(found)
             return records
         return [record for record in records if self._is_newest(record)]
 
@@ -55,9 +63,11 @@ class Newest:
             return True
         if seen is None:
             return True
-        if seen.version < self.versions.get(seen.message_id, 0):
+        newest = self.versions.get(seen.message_id)
+        if newest is not None and seen.version < newest:
             return False
-        self.versions[seen.message_id] = seen.version
+        if newest is not None or len(self.versions) < self._at_most:
+            self.versions[seen.message_id] = seen.version
         return True
 
 

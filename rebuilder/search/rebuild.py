@@ -9,24 +9,25 @@ which writes are held a moment. Killed at any point, one of the two is behind th
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import closing
 
 import structlog
 
 from backbone.errors import Unavailable
 from backbone.progress import Progress
 from backbone.search import HELD_MAX_S, ItemFailure, SearchIndex
-from rebuilder import checks
 from rebuilder.archived import Unfit
-from rebuilder.checks import NotProven
 from rebuilder.digest import Digests, message_hash
-from rebuilder.lateness import Looks
 from rebuilder.patience import patiently
 from rebuilder.readers import Log, Readers, open_readers
-from rebuilder.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Offsets, Replay
-from rebuilder.report import Counts, Outcome, Report
-from rebuilder.target import Target, fresh_target, previous_target, unfinished_target
-from rebuilder.trimmed import what_lacks
-from rebuilder.ways import Ways as Ways  # noqa: PLC0414 - told on to whoever rebuilds
+from rebuilder.search import checks
+from rebuilder.search.checks import NotProven
+from rebuilder.search.lateness import Looks
+from rebuilder.search.replay import BATCH_RECORDS, PROBLEMS_NAMED, NotStored, Offsets, Replay
+from rebuilder.search.report import Counts, Outcome, Report
+from rebuilder.search.target import Target, fresh_target, previous_target, unfinished_target
+from rebuilder.search.trimmed import what_lacks
+from rebuilder.search.ways import Ways
 from schemas.clock import format_ms
 from schemas.documents import IndexedDocument
 from schemas.topics import GROUP_INDEXER, MESSAGE_TOPICS
@@ -41,7 +42,8 @@ log = structlog.get_logger()
 async def rebuild_search(eventlog: Log, search: SearchIndex, ways: Ways, progress: Progress) -> Report:
     """Rebuild, swap, and say what was done. Raises Unavailable, SetupError or NothingBefore."""
     async with open_readers(eventlog, ways.source) as readers:
-        return await _Rebuild(eventlog, search, readers, ways, progress).run()
+        with closing(_Rebuild(eventlog, search, readers, ways, progress)) as rebuild:
+            return await rebuild.run()
 
 
 async def compare_search(eventlog: Log, search: SearchIndex, ways: Ways, progress: Progress) -> Report:
@@ -50,7 +52,8 @@ async def compare_search(eventlog: Log, search: SearchIndex, ways: Ways, progres
     Raises Unavailable, SetupError or Unfit.
     """
     async with open_readers(eventlog, ways.source) as readers:
-        return await _Rebuild(eventlog, search, readers, ways, progress).compare_with_live()
+        with closing(_Rebuild(eventlog, search, readers, ways, progress)) as rebuild:
+            return await rebuild.compare_with_live()
 
 
 class _Rebuild:
@@ -71,6 +74,10 @@ class _Rebuild:
         self._differing: tuple[str, ...] = ()
         self._gaps: tuple[str, ...] = ()
         self._replay = Replay(self._put, progress, ways.purged_before, ways.until_ms, ways.skip_poison)
+
+    def close(self) -> None:
+        """Give up what was kept of the messages."""
+        self._replay.close()
 
     async def run(self) -> Report:
         """Build, prove, swap, drop."""

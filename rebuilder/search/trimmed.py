@@ -13,7 +13,7 @@ from rebuilder.numbers import Numbers, told
 from rebuilder.patience import patiently
 from rebuilder.readers import Log
 from rebuilder.reading import read_to
-from rebuilder.ways import LastTold
+from rebuilder.search.ways import LastTold
 from schemas.topics import MESSAGE_TOPICS, STREAM_TOPICS
 
 GAPS_NAMED = 20

@@ -18,10 +18,11 @@ from backbone.eventlog.events import read_message_event
 from backbone.progress import Progress
 from backbone.search import ItemFailure
 from indexer.projection import document_of_event, document_of_state
-from rebuilder.fold import Fold, Taken
-from rebuilder.newest import Newest
 from rebuilder.patience import patiently
-from rebuilder.report import UNREADABLE, Problem
+from rebuilder.problems import UNREADABLE, Problem
+from rebuilder.refusal import Refusal
+from rebuilder.search.fold import Fold, Taken
+from rebuilder.search.newest import Newest
 from schemas.documents import IndexedDocument
 from schemas.events import MessagesEvent
 from schemas.states import decode_state
@@ -35,7 +36,7 @@ PROBLEMS_NAMED = 20
 _STUCK_S = 60.0
 
 
-class NotStored(Exception):
+class NotStored(Refusal):
     """The index took no documents for as long as there was patience; the text says why."""
 
 
@@ -78,7 +79,11 @@ class Replay:
 
         The log was compacted between the two, and took their deletions away before they were read.
         """
-        return sum(map(self.fold.holds_undeleted, self._tombstones))
+        return len(self.fold.undeleted(self._tombstones))
+
+    def close(self) -> None:
+        """Give up what the fold kept."""
+        self.fold.close()
 
     async def read_to(self, reader: Reader, ends: Offsets, step: str) -> None:
         """Read until the reader's positions have reached `ends`. Raises Unavailable or NotStored."""
@@ -100,11 +105,29 @@ class Replay:
     async def _apply(self, records: Sequence[Record]) -> None:
         for record in records:
             self.records[record.topic] += 1
+        read: list[tuple[Record, IndexedDocument]] = []
         for record in records if self._newest is None else self._newest.of(records):
             indexed = self._document_of(record)
-            if indexed is not None and self._is_newest(record, indexed):
+            if indexed is not None:
+                read.append((record, indexed))
+        for (record, indexed), taken in zip(read, self.fold.take([each for _, each in read]), strict=True):
+            if taken is Taken.NEWER:
                 self._unstored[indexed.message_id] = (record, indexed)
+            elif taken is Taken.CONTRADICTION:
+                told = f"{indexed.message_id} version {indexed.document.version}"
+                self._note(record, f"{told} reads otherwise in an earlier record")
+        self._note_tombstones(records)
         await self._store()
+
+    def _note_tombstones(self, records: Sequence[Record]) -> None:
+        """Keep the messages whose tombstone came though they are not known to be deleted."""
+        tombstones = {
+            record.key
+            for record in records
+            if record.value is None and record.key is not None and record.topic == MESSAGES_STATE.name
+        }
+        if tombstones:
+            self._tombstones |= self.fold.undeleted(tombstones)
 
     async def _store(self) -> None:
         newest = dict(self._unstored)
@@ -127,8 +150,6 @@ class Replay:
         of_state = record.topic == MESSAGES_STATE.name
         if of_state and record.value is None:
             # A tombstone: the message was deleted longer ago than anything is replayed.
-            if record.key is not None and self.fold.holds_undeleted(record.key):
-                self._tombstones.add(record.key)
             return None
         value = record.value or b""
         try:
@@ -147,15 +168,6 @@ class Replay:
         at = event.timestamp
         self.begins_ms = at if self.begins_ms is None else min(self.begins_ms, at)
         return at <= self._until_ms
-
-    def _is_newest(self, record: Record, indexed: IndexedDocument) -> bool:
-        taken = self.fold.take(indexed)
-        if taken is Taken.CONTRADICTION:
-            message_id, document = indexed
-            self._note(
-                record, f"{message_id} version {document.version} reads otherwise in an earlier record"
-            )
-        return taken is Taken.NEWER
 
     def _note(self, record: Record, reason: str) -> None:
         self.problem_count += 1
