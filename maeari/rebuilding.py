@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from maeari.moments import as_of_option
 from maeari.process import run_work, settings_or_exit
-from maeari.usage import data_option
+from maeari.usage import Command, data_option
 from rebuilder.readers import Source
 
 SIDE = "maeari_rebuild"
-
-Command = Callable[..., Any]
 
 
 @click.group()

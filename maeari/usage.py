@@ -1,5 +1,7 @@
 """What all commands share: an option, and wrong usage in one line, as every other error."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +9,33 @@ import click
 
 from maeari.process import FAILED, WRONG_SETUP, fail
 
+Command = Callable[..., Any]
+
 data_option = click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the embedded files, in place of MAEARI_DATA.",
 )
+
+
+def timeout_option(default_s: float, help_: str) -> Callable[[Command], Command]:
+    """Return `--timeout SECONDS`, which is a number of seconds within a day."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(0, 86_400),
+        callback=lambda _context, _option, value: _seconds(value),
+        default=default_s,
+        show_default=True,
+        help=help_,
+    )
+
+
+def _seconds(value: float) -> float:
+    """Return a number of seconds; what is none lies in no range, and passes every one of click's."""
+    if math.isnan(value):
+        raise click.BadParameter(f"{value} is not a number of seconds")
+    return value
 
 
 class OneLineGroup(click.Group):

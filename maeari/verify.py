@@ -5,18 +5,11 @@ from pathlib import Path
 import click
 
 from maeari.process import run_work, settings_or_exit
-from maeari.usage import data_option
+from maeari.usage import data_option, timeout_option
 
 
 @click.command()
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0, 86_400),
-    default=60.0,
-    show_default=True,
-    help="Seconds to wait for a store that is behind.",
-)
+@timeout_option(60.0, "Seconds to wait for a store that is behind.")
 @click.option(
     "--digests", is_flag=True, help="With --json: the digests of all channels, not of the first 100."
 )

@@ -48,7 +48,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check found; `log_compared` says whether the log's ends were known."""
+    """What a check found; `log_compared` says whether the log's ends were known. Nothing is not `ok`."""
 
     url: str
     ok: bool
@@ -90,7 +90,7 @@ def check(
             findings += _against_log(held[-1], bounds)
     return Report(
         url=storage.url,
-        ok=not findings,
+        ok=not findings and any(each.end for each in held),
         log_compared=log is not None,
         partitions=tuple(held),
         findings=tuple(findings),

@@ -1,4 +1,4 @@
-"""What a record says: its event, and the key among whose events it has a place."""
+"""What a record says: its event or state, and the key among whose events it has a place."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,7 +22,9 @@ from schemas.messages import (
     ID_MAX_CHARACTERS,
     MENTIONS_MAX,
     Message,
+    MessageState,
 )
+from schemas.states import decode_state
 from schemas.topics import TOPIC_OF_EVENT, Topic
 
 SEQUENCE_MAX = 2**63 - 1
@@ -47,18 +49,44 @@ def read_stream_event(record: Record) -> StreamEvent:
         event = decode_stream_event(record.value or b"")
     except msgspec.DecodeError as error:
         raise Poison(f"not an event of a channel: {error}") from error
-    if max(map(len, _ids(event))) > ID_MAX_CHARACTERS:
-        raise Poison(f"an id of the event has more than {ID_MAX_CHARACTERS} characters")
+    _check_ids(event.payload, "event")
     if isinstance(event, MessageEvent):
         _check_message(event)
     if TOPIC_OF_EVENT[event_type(event)].name != record.topic:
         raise Poison(f"{event_type(event)} does not belong into this topic")
     if max(event.sequence, getattr(event.payload, "sequence", 0)) > SEQUENCE_MAX:
         raise Poison("a sequence of the event is beyond 63 bits")
-    # Only an escape can bring NUL into JSON: without one there is nothing to look for.
-    if b"u0000" in (record.value or b"") and _holds_nul(msgspec.to_builtins(event)):
-        raise Poison("a text of the event holds NUL")
+    _check_texts(record, event, "event")
     return event
+
+
+def read_state(record: Record) -> MessageState:
+    """Return the state of a message that a record of the state topic holds; a tombstone has none.
+
+    Raises Poison for what is no state, or fits into no store.
+    """
+    try:
+        state = decode_state(record.value or b"")
+    except msgspec.DecodeError as error:
+        raise Poison(f"not the state of a message: {error}") from error
+    _check_ids(state, "state")
+    if not state.deleted:
+        _check_sizes(state)
+    if not state.sequence <= state.version <= SEQUENCE_MAX:
+        raise Poison(f"it is of sequence {state.sequence} and version {state.version}")
+    _check_texts(record, state, "state")
+    return state
+
+
+def _check_ids(payload: object, what: str) -> None:
+    if max(map(len, _ids(payload))) > ID_MAX_CHARACTERS:
+        raise Poison(f"an id of the {what} has more than {ID_MAX_CHARACTERS} characters")
+
+
+def _check_texts(record: Record, read: object, what: str) -> None:
+    # Only an escape can bring NUL into JSON: without one there is nothing to look for.
+    if b"u0000" in (record.value or b"") and _holds_nul(msgspec.to_builtins(read)):
+        raise Poison(f"a text of the {what} holds NUL")
 
 
 def _check_message(event: MessageEvent) -> None:
@@ -67,12 +95,15 @@ def _check_message(event: MessageEvent) -> None:
     if payload.version != event.sequence:
         raise Poison(f"its payload is of version {payload.version}, the event of sequence {event.sequence}")
     if isinstance(payload, Message):
-        if len(payload.mentions) > MENTIONS_MAX:
-            raise Poison(f"{len(payload.mentions)} mentions, of {MENTIONS_MAX} allowed")
-        if len(payload.attachments) > ATTACHMENTS_MAX:
-            raise Poison(f"{len(payload.attachments)} attachments, of {ATTACHMENTS_MAX} allowed")
-        if len(payload.content) > CONTENT_MAX_CHARACTERS:
-            raise Poison(f"{len(payload.content)} characters, of {CONTENT_MAX_CHARACTERS} allowed")
+        _check_sizes(payload)
+
+
+def _check_sizes(message: Message | MessageState) -> None:
+    for name, most in (("mentions", MENTIONS_MAX), ("attachments", ATTACHMENTS_MAX)):
+        if len(each := getattr(message, name) or ()) > most:
+            raise Poison(f"{len(each)} {name}, of {most} allowed")
+    if message.content and len(message.content) > CONTENT_MAX_CHARACTERS:
+        raise Poison(f"{len(message.content)} characters, of {CONTENT_MAX_CHARACTERS} allowed")
 
 
 def read_message_event(record: Record) -> MessagesEvent:
@@ -117,10 +148,9 @@ def _in_payload(value: bytes, name: str) -> str | None:
     return None
 
 
-def _ids(event: StreamEvent) -> list[str]:
-    payload = event.payload
+def _ids(payload: object) -> list[str]:
     names = [getattr(payload, name, None) for name in _ID_FIELDS]
-    return [*(each for each in names if isinstance(each, str)), *getattr(payload, "mentions", ())]
+    return [*(each for each in names if isinstance(each, str)), *(getattr(payload, "mentions", ()) or ())]
 
 
 def _holds_nul(value: object) -> bool:

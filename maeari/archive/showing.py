@@ -114,6 +114,8 @@ def _lines(report: Report) -> Iterator[str]:
     files = sum(each.files for each in report.partitions)
     records = sum(each.records for each in report.partitions)
     judged = "all there and whole" if report.ok else f"{len(report.findings)} found wrong"
+    if not (report.ok or report.findings):
+        judged = "nothing is archived there; see MAEARI_ARCHIVE_URL, and let `maeari archiver` run"
     yield f"{counted(files)} files with {counted(records)} records: {judged}"
 
 

@@ -1,12 +1,11 @@
 """`maeari dead-letters`: what the consumer groups have parked, and what is to become of it."""
 
-import math
 from pathlib import Path
 
 import click
 
 from maeari.process import run_work, settings_or_exit
-from maeari.usage import data_option
+from maeari.usage import data_option, timeout_option
 from schemas.topics import TOPICS_OF_GROUP
 
 _some_group = click.option(
@@ -27,15 +26,7 @@ _sources = click.option(
     callback=lambda _context, _option, values: tuple(_source(value) for value in values),
     help="Only this record, as `show` names it; may be repeated.",
 )
-_timeout = click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0, 86_400),
-    callback=lambda _context, _option, value: _seconds(value),
-    default=30.0,
-    show_default=True,
-    help="Seconds to wait for the group; 0: leave the request and go.",
-)
+_timeout = timeout_option(30.0, "Seconds to wait for the group; 0: leave the request and go.")
 
 
 @click.group()
@@ -128,12 +119,6 @@ def drop(
     settings = settings_or_exit(data)
     choice = Choice(group, _keys(key, every_key, sources), sources)
     run_work(settings, lambda: ask(settings, "drop", choice, timeout_s, sure=yes))
-
-
-def _seconds(value: float) -> float:
-    if math.isnan(value):
-        raise click.BadParameter("it is not a number")
-    return value
 
 
 def _source(text: str) -> str:

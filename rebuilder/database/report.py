@@ -54,8 +54,9 @@ class DatabaseReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """1 where the swap was refused, or would be."""
-        return 1 if self.outcome == "refused" or self.counts.differing_rows else 0
+        """1 where the swap was refused, or would be: differences that were accepted are no failure."""
+        differs = self.counts.differing_rows and self.outcome == "compared"
+        return 1 if self.outcome == "refused" or differs else 0
 
     def lines(self) -> Iterator[str]:
         """Yield what people read."""

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from backbone.errors import Poison
 from backbone.eventlog import Reader, Record
-from backbone.eventlog.events import read_stream_event
+from backbone.eventlog.events import read_state, read_stream_event
 from backend.domain.state import MessageRecord
 from backend.rows import message_to_row
 from rebuilder.database.folding import fold
@@ -27,7 +27,6 @@ from rebuilder.readers import Log
 from schemas.clock import format_ms, parse_ms
 from schemas.codec import decode_with
 from schemas.messages import Message, MessageState
-from schemas.states import decode_state
 from schemas.topics import (
     CHANNELS_CHANGED,
     MESSAGE_TOPICS,
@@ -115,9 +114,9 @@ def states_of(records: Sequence[Record], *, bulk: bool) -> Chunk:
         if record.value is None:
             continue
         try:
-            state = decode_state(record.value)
+            state = read_state(record)
             row = message_to_row(_record_of(state))
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, Poison, ValueError) as error:
             chunk.note(record, error)
             continue
         known = newest.get(state.message_id)

@@ -35,7 +35,8 @@ def check_problems(replay: Replay, ways: Ways) -> None:
         raise NotProven(f"records that cannot be read or applied: {count:,}{_way_on(replay, ways)}")
     if outlived := replay.outlived:
         raise NotProven(
-            f"the log lost deletions to compaction while it was read: {outlived:,}; rebuild again"
+            f"messages that have a tombstone in {MESSAGES_STATE.name}, and no deletion: {len(outlived):,}"
+            f" ({outlived[0]}); where it was compacted meanwhile, rebuild again"
         )
 
 

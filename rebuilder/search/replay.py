@@ -14,7 +14,7 @@ from msgspec import DecodeError
 
 from backbone.errors import Poison, Unavailable
 from backbone.eventlog import DEPENDENCY, Reader, Record, TopicPartition
-from backbone.eventlog.events import read_message_event
+from backbone.eventlog.events import read_message_event, read_state
 from backbone.progress import Progress
 from backbone.search import ItemFailure
 from indexer.projection import document_of_event, document_of_state
@@ -25,7 +25,6 @@ from rebuilder.search.fold import Fold, Taken
 from rebuilder.search.newest import Newest
 from schemas.documents import IndexedDocument
 from schemas.events import MessagesEvent
-from schemas.states import decode_state
 from schemas.topics import MESSAGES_STATE
 
 Put = Callable[[Sequence[IndexedDocument]], Awaitable[list[ItemFailure]]]
@@ -74,12 +73,13 @@ class Replay:
         self._progress = progress
 
     @property
-    def outlived(self) -> int:
-        """How many messages the fold holds undeleted of which a tombstone was read.
+    def outlived(self) -> Sequence[str]:
+        """The messages that the fold holds undeleted of which a tombstone was read, in order.
 
-        The log was compacted between the two, and took their deletions away before they were read.
+        The log was compacted between the two, and took their deletions away before they were read; or they
+        were never deleted, and nobody should have written their tombstones.
         """
-        return len(self.fold.undeleted(self._tombstones))
+        return sorted(self.fold.undeleted(self._tombstones))
 
     def close(self) -> None:
         """Give up what the fold kept."""
@@ -151,10 +151,9 @@ class Replay:
         if of_state and record.value is None:
             # A tombstone: the message was deleted longer ago than anything is replayed.
             return None
-        value = record.value or b""
         try:
             if of_state:
-                return document_of_state(decode_state(value))
+                return document_of_state(read_state(record))
             event = read_message_event(record)
             return document_of_event(event) if self._had_happened(event) else None
         except (DecodeError, Poison) as error:

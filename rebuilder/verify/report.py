@@ -124,7 +124,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         late = ", ".join(f"{each.name} by {each.behind:,}" for each in self.stores if each.behind)
         match self.outcome:
             case "equal":
-                return f"the stores hold the same, {took}"
+                far = ", as far as they could be compared" if self.not_compared else ""
+                return f"the stores hold the same{far}, {took}"
             case "behind":
                 return f"nothing differs, and some stores are behind: {late} records; {took}"
             case "different":

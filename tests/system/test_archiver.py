@@ -354,3 +354,12 @@ async def test_wrong_settings(tmp_path: Path, name: str, value: str) -> None:
     assert (code, len(errors.splitlines())) == (2, 1), errors
     assert errors.startswith("maeari: MAEARI_ARCHIVE_")
     assert "secret" not in errors.replace("SECRET", "").replace("a secret key", "")
+
+
+async def test_an_archive_of_nothing_is_not_whole(tmp_path: Path) -> None:
+    """Given no archiver that ever ran, `check` answers 1 and says what to look at."""
+    surroundings = Surroundings(tmp_path)
+    await surroundings.run("topics", "apply")
+    ended, output, _ = await surroundings.attempt("archive", "check")
+    assert ended == 1
+    assert "nothing is archived there; see MAEARI_ARCHIVE_URL" in output

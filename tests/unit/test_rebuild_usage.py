@@ -38,3 +38,9 @@ def test_what_there_is_not_is_named(arguments: tuple[str, ...], said: str) -> No
     result = CliRunner().invoke(main, ["rebuild", *arguments])
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert said in result.output
+
+
+def test_no_number_of_seconds_is_no_timeout() -> None:
+    result = CliRunner().invoke(main, ["verify", "--timeout", "nan"])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "nan is not a number of seconds" in result.output

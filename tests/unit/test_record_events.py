@@ -7,7 +7,7 @@ import pytest
 
 from backbone.errors import Poison
 from backbone.eventlog import Headers, Record
-from backbone.eventlog.events import ordering_key, read_message_event, read_stream_event
+from backbone.eventlog.events import ordering_key, read_message_event, read_state, read_stream_event
 from schemas.topics import (
     CHANNELS_CHANGED,
     DEAD_LETTERS,
@@ -57,6 +57,32 @@ def test_what_no_store_takes_is_poison(bad: Record, reason: str) -> None:
     """Each consumer refuses the same records, and says why."""
     with pytest.raises(Poison, match=reason):
         read_stream_event(bad)
+
+
+def state(**fields: Any) -> Record:
+    """Return the record of the state of a golden message with other fields."""
+    payload = json.loads(golden("message.created"))["payload"]
+    return record(json.dumps({**payload, **fields}).encode(), topic=MESSAGES_STATE)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (record(b"{}", topic=MESSAGES_STATE), "not the state of a message"),
+        (record(b"\xff", topic=MESSAGES_STATE), "not the state of a message"),
+        (state(content="a\0b"), "NUL"),
+        (state(channel_id="c" * 129), "an id of the state"),
+        (state(mentions=["m" * 129]), "an id of the state"),
+        (state(mentions=["m"] * 101), "101 mentions, of 100"),
+        (state(content="c" * 40_001), "40001 characters"),
+        (state(version=2**63), f"version {2**63}"),
+        (state(sequence=43, version=42), "sequence 43 and version 42"),
+    ],
+)
+def test_states_are_held_to_the_same(bad: Record, reason: str) -> None:
+    assert read_state(state()).content == read_state(state(version=50)).content
+    with pytest.raises(Poison, match=reason):
+        read_state(bad)
 
 
 def test_an_escape_that_is_no_nul_is_text() -> None:

@@ -165,7 +165,8 @@ async def test_a_deletion_that_compaction_took_away_is_not_overlooked(platform: 
     await platform.append(*records_of(post), records_of(gone)[0], tombstone, *records_of(other))
     report = await rebuild(platform, "state")
     assert (report.outcome, report.exit_code) == ("refused", 1)
-    assert report.reason == "the log lost deletions to compaction while it was read: 1; rebuild again"
+    assert report.reason is not None
+    assert "and no deletion: 1 (msg_1)" in report.reason
     assert (await rebuild(platform)).outcome == "swapped"
     assert {id_: document.deleted for id_, document in (await platform.documents()).items()} == {
         "msg_1": True,
