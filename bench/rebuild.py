@@ -7,7 +7,6 @@ done and folding take turns.
 
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -21,19 +20,23 @@ from backbone.progress import Progress, shown_progress
 from backbone.settings import Settings, read_settings
 from backbone.wiring import open_database, open_eventlog, open_search
 from bench.failure import MeasurementFailed
+from bench.measured_process import ran
 from bench.rebuild_figures import RebuildRun, as_json, table
-from bench.rebuild_log import tell_log
+from bench.rebuild_log import archive_log, archive_url, tell_log
 from bench.rebuild_reading import Read
 from bench.report import machine
 from bench.scratch import scratch_stores
+from bench.server import environment
 from schemas.topics import MESSAGES_STATE
 
 FAILED = 1
 _REBUILDS = (
     ("search", "state"),
     ("search", "events"),
+    ("search", "archive"),
     ("database", "state"),
     ("database", "events"),
+    ("database", "archive"),
     ("notifications", "events"),
 )
 
@@ -75,6 +78,8 @@ async def _measure(
         await tell_log(eventlog, messages)
     finally:
         await eventlog.close()
+    progress.step(f"archive {messages:,} messages")
+    await archive_log(stores)
     kinds = ("client", "reader", "fold") if stores.eventlog_url.startswith("kafka://") else ("reader", "fold")
     for pair in range(1, pairs + 1):
         for kind in kinds:
@@ -87,7 +92,7 @@ async def _measure(
 
 async def _reading(stores: Settings, kind: str, messages: int) -> RebuildRun:
     command = [sys.executable, "-m", "bench.rebuild_reading", kind, MESSAGES_STATE.name]
-    output, peak_mib = await asyncio.to_thread(_ran, command, _environment(stores))
+    output, peak_mib = await asyncio.to_thread(ran, command, _environment(stores))
     read = msgspec.json.decode(output, type=Read)
     if read.records != messages or (kind == "fold" and read.messages != messages):
         raise MeasurementFailed(f"{kind} read {read.records:,} of {messages:,} records")
@@ -135,7 +140,7 @@ async def _rebuilt(
     finally:
         await database.close()
     try:
-        output, peak_mib = await asyncio.to_thread(_ran, command, _environment(stores))
+        output, peak_mib = await asyncio.to_thread(ran, command, _environment(stores))
     finally:
         await _drop_index(stores)
     report = msgspec.json.decode(output, type=_Report)
@@ -154,22 +159,6 @@ async def _rebuilt(
     )
 
 
-def _ran(command: list[str], environment: Mapping[str, str]) -> tuple[bytes, float]:
-    """Run a process to its end; return what it said on stdout, and its peak memory in MiB."""
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        errors = process.stderr.read() if process.stderr is not None else b""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        last = errors.decode(errors="replace").strip().splitlines()[-1:]
-        raise MeasurementFailed(f"{' '.join(command[2:])} answered {process.returncode}: {''.join(last)}")
-    return output, usage.ru_maxrss / 1024
-
-
 async def _drop_index(stores: Settings) -> None:
     search = open_search(stores)
     try:
@@ -179,16 +168,7 @@ async def _drop_index(stores: Settings) -> None:
 
 
 def _environment(stores: Settings) -> Mapping[str, str]:
-    others = {name: value for name, value in os.environ.items() if not name.startswith("MAEARI_")}
-    return {
-        **others,
-        "MAEARI_DATA": str(stores.data),
-        "MAEARI_DATABASE_URL": stores.database_url,
-        "MAEARI_EVENTLOG_URL": stores.eventlog_url,
-        "MAEARI_SEARCH_URL": stores.search_url,
-        "MAEARI_SEARCH_ALIAS": stores.search_alias,
-        "MAEARI_TOPIC_PREFIX": stores.topic_prefix,
-    }
+    return environment(stores, ARCHIVE_URL=archive_url(stores))
 
 
 def _surroundings(settings: Settings) -> dict[str, str]:

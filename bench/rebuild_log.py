@@ -1,10 +1,16 @@
-"""A log to be rebuilt from: channels, messages, and their states, whole as the backend would have told it."""
+"""A log to be rebuilt from: channels, messages, and their states, as the backend would have told it."""
 
+import asyncio
 from collections.abc import Iterator
 
+from backbone.archive.reading import Archive
+from backbone.archive.settings import ArchiveSettings
 from backbone.clock import SystemClock
 from backbone.eventlog import EventLog, NewRecord
+from backbone.settings import Settings
+from backbone.wiring import open_archive, open_eventlog
 from bench.backlog import CHANNELS, backlog
+from bench.server import running_archiver
 from schemas.channels import Channel
 from schemas.clock import format_ms
 from schemas.events import ChannelCreated, MessageCreated, encode
@@ -12,6 +18,7 @@ from schemas.states import state_after
 from schemas.topics import CHANNELS_CHANGED, MESSAGES_CREATED, MESSAGES_STATE
 
 _SENT_AT_ONCE = 2_000
+_ASK_EVERY_S = 0.5
 
 
 async def tell_log(eventlog: EventLog, messages: int) -> None:
@@ -28,6 +35,34 @@ async def tell_log(eventlog: EventLog, messages: int) -> None:
         await producer.send(batch)
     finally:
         await producer.close()
+
+
+def archive_url(stores: Settings) -> str:
+    """Return where the log of a measurement is archived."""
+    return f"file://{stores.data / 'archive'}"
+
+
+async def archive_log(stores: Settings) -> None:
+    """Have an archiver archive the log to its end. Raises MeasurementFailed or Unavailable."""
+    eventlog = open_eventlog(stores)
+    storage = open_archive(ArchiveSettings(url=archive_url(stores)))
+    archive = Archive(storage, eventlog.full_name)
+
+    async def waiting() -> int:
+        states = await eventlog.topics()
+        return sum(
+            max(0, end - archive.bounds(name, partition).end)
+            for name, state in states.items()
+            for partition, end in enumerate(state.end)
+        )
+
+    try:
+        async with running_archiver(stores, ARCHIVE_URL=archive_url(stores), ARCHIVE_MAX_AGE=1) as archiver:
+            while await waiting():
+                archiver.require_running()
+                await asyncio.sleep(_ASK_EVERY_S)
+    finally:
+        await eventlog.close()
 
 
 def _created(channel_id: str) -> NewRecord:

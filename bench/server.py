@@ -96,6 +96,15 @@ async def running_notifier(settings: Settings) -> AsyncIterator[tuple[RunningSer
 
 
 @asynccontextmanager
+async def running_archiver(settings: Settings, **variables: object) -> AsyncIterator[RunningService]:
+    """Run an archiver on the log of `settings`. Raises MeasurementFailed."""
+    async with _running(
+        "archiver", "METRICS_PORT", settings, None, {"INSTANCE": "none", **variables}
+    ) as service:
+        yield service
+
+
+@asynccontextmanager
 async def _running(
     name: str, port_setting: str, settings: Settings, core: int | None, variables: Mapping[str, object]
 ) -> AsyncIterator[RunningService]:

@@ -17,11 +17,13 @@ from typing import NoReturn
 
 import structlog
 
-from backbone.errors import SetupError, Unavailable
+from backbone.errors import NoRoom, SetupError, Unavailable
 from backbone.settings import Settings, read_settings
 
 FAILED = 1
 WRONG_SETUP = 2
+
+_MENDABLE = (SetupError, Unavailable, NoRoom)
 
 # Where each dependency's address stands.
 _SETTING_OF = {
@@ -88,12 +90,12 @@ def run_work(settings: Settings, work: Callable[[], Awaitable[int | None]]) -> N
         fail("interrupted", 128 + signal.SIGINT)
     except asyncio.CancelledError:
         fail("terminated", 128 + signal.SIGTERM)
-    except (SetupError, Unavailable) as error:
+    except _MENDABLE as error:
         _fail_with(error)
     except ExceptionGroup as group:
-        if group.split((SetupError, Unavailable))[1] is not None:
+        if group.split(_MENDABLE)[1] is not None:
             raise  # there is a fault of ours among them, which must be seen
-        _fail_with(_first(group, SetupError) or _first(group, Unavailable) or group)
+        _fail_with(next(filter(None, (_first(group, kind) for kind in _MENDABLE))))
     else:
         sys.exit(code or 0)
 
@@ -178,7 +180,7 @@ def _fail_with(error: Exception) -> NoReturn:
     if isinstance(error, Unavailable):
         setting = _SETTING_OF.get(error.dependency)
         fail(f"{setting}: {error}" if setting else str(error), FAILED)
-    fail(str(error), WRONG_SETUP)
+    fail(str(error), WRONG_SETUP if isinstance(error, SetupError) else FAILED)
 
 
 def _first(group: BaseExceptionGroup[Exception], kind: type[Exception]) -> Exception | None:

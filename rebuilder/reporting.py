@@ -4,7 +4,6 @@ import sys
 from collections.abc import Awaitable, Iterator
 from typing import Protocol
 
-from backbone.errors import NoRoom
 from rebuilder.refusal import Refusal
 from schemas.events import encode
 
@@ -43,6 +42,6 @@ async def answered(work: Awaitable[int]) -> int:
     """Return the exit code of some work, or of its refusal, which is told."""
     try:
         return await work
-    except (Refusal, NoRoom) as error:
+    except Refusal as error:
         sys.stderr.write(f"maeari: {error}\n")
         return FAILED

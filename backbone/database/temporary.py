@@ -38,6 +38,11 @@ class TemporaryValues:
             self._connection.executemany("INSERT OR REPLACE INTO held VALUES (?, ?)", values.items())
             self._connection.execute("COMMIT")
 
+    def remove(self, key: str) -> bool:
+        """Remove a value; return whether there was one. Raises NoRoom."""
+        with _translated():
+            return self._connection.execute("DELETE FROM held WHERE key = ?", (key,)).rowcount > 0
+
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Yield all, by key; what is stored meanwhile may be among them. Raises NoRoom."""
         after = ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backbone.clock import SystemClock
 from backbone.database.migrations import check_migrated
-from backbone.errors import NoRoom, SetupError, Unavailable
+from backbone.errors import SetupError, Unavailable
 from backbone.progress import Progress, shown_progress
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
@@ -27,7 +27,7 @@ DONE, FAILED = 0, 1
 async def run(
     settings: Settings, channel_id: str, source: str, as_of_ms: int | None, output: Path | None
 ) -> int:
-    """Write the channel's messages; return the exit code. Raises SetupError or Unavailable."""
+    """Write the channel's messages; return the exit code. Raises SetupError, NoRoom or Unavailable."""
     async with open_ports(settings) as ports:
         try:
             with shown_progress() as progress, output_to(output) as file:
@@ -37,7 +37,7 @@ async def run(
                         file.write(encode(message) + b"\n")
         except Unread:
             return DONE
-        except (Refusal, NoRoom) as error:
+        except Refusal as error:
             sys.stderr.write(f"maeari: {error}\n")
             return FAILED
     return DONE

@@ -4,7 +4,7 @@ Guarantees: records may come in any order and any number of times; one that cann
 a version otherwise than an earlier record, is named and never passed over in silence.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from sys import intern
 from typing import NamedTuple
@@ -147,7 +147,7 @@ class EventFold:
 
     channels: Collection[str] | None = None
     whole_from: Mapping[TopicPartition, int] = field(default_factory=dict)
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: MutableMapping[str, Row] = field(default_factory=dict)
     first: dict[tuple[str, str], int] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
     records: int = 0
@@ -200,7 +200,7 @@ class StateFold:
     """The fold of the compacted topic; see EventFold."""
 
     channels: Collection[str] | None = None
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: MutableMapping[str, Row] = field(default_factory=dict)
     tombstones: set[str] = field(default_factory=set)
     problems: Problems = field(default_factory=Problems)
     records: int = 0

@@ -1,17 +1,19 @@
 """One partition of the log, of its states or of the archive, summed up: what a worker process can do alone.
 
-Guarantees: in memory are the rows of that partition, and afterwards nothing but the digests of its channels.
+Guarantees: in memory are the digests of its channels, and of its messages so many as `spilling` says.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
 from backbone.eventlog import EventLog, TopicPartition
 from rebuilder.digest import Digests
 from rebuilder.patience import patiently
-from rebuilder.verify.folding import EventFold, Problems, Rows, StateFold
+from rebuilder.verify.folding import EventFold, Problems, StateFold
 from rebuilder.verify.reading import ArchiveSource, Coverage, Told, read_on
+from rebuilder.verify.spilling import SpillingRows
 from schemas.topics import MESSAGE_TOPICS, MESSAGES_STATE, Topic, partition_of
 
 Kind = Literal["log", "state", "archive"]
@@ -57,23 +59,24 @@ async def sum_up_partition(
     bounds: Bounds,
     told: Told = lambda _offsets: None,
 ) -> Sums:
-    """Read a partition and sum it up. Raises Unavailable."""
-    match kind:
-        case "log":
-            events = EventFold()
-            read = await _read(eventlog, MESSAGE_TOPICS, partition, events, bounds, told)
-            sums = _sums(events.rows, partition, bounds, events.problems)
-            sums.read, sums.ends, sums.records = read, events.ends, events.records
-        case "state":
-            states = StateFold()
-            read = await _read(eventlog, (MESSAGES_STATE,), partition, states, bounds, told)
-            sums = _sums(states.rows, partition, bounds, states.problems)
-            sums.read, sums.records = read, states.records
-        case "archive":
-            assert archive is not None, "there is one to read"
-            sums = await _of_archive(archive, partition, bounds)
-        case _:
-            assert_never(kind)
+    """Read a partition and sum it up. Raises Unavailable or NoRoom."""
+    with closing(SpillingRows()) as rows:
+        match kind:
+            case "log":
+                events = EventFold(rows=rows)
+                read = await _read(eventlog, MESSAGE_TOPICS, partition, events, bounds, told)
+                sums = _sums(rows, partition, bounds, events.problems)
+                sums.read, sums.ends, sums.records = read, events.ends, events.records
+            case "state":
+                states = StateFold(rows=rows)
+                read = await _read(eventlog, (MESSAGES_STATE,), partition, states, bounds, told)
+                sums = _sums(rows, partition, bounds, states.problems)
+                sums.read, sums.records = read, states.records
+            case "archive":
+                assert archive is not None, "there is one to read"
+                sums = await _of_archive(archive, partition, bounds, rows)
+            case _:
+                assert_never(kind)
     return sums
 
 
@@ -95,8 +98,8 @@ async def _read(
         await reader.close()
 
 
-async def _of_archive(archive: ArchiveSource, partition: int, bounds: Bounds) -> Sums:
-    fold = EventFold()
+async def _of_archive(archive: ArchiveSource, partition: int, bounds: Bounds, rows: SpillingRows) -> Sums:
+    fold = EventFold(rows=rows)
     coverage = {
         place: await archive.read(*place, fold.take)
         for place in await archive.places([topic.name for topic in MESSAGE_TOPICS])
@@ -108,14 +111,14 @@ async def _of_archive(archive: ArchiveSource, partition: int, bounds: Bounds) ->
         place = TopicPartition(problem.topic, problem.partition)
         if problem.offset < bounds.earliest.get(place, 0):
             lost.add(problem)
-    sums = _sums(fold.rows, partition, bounds, lost)
+    sums = _sums(rows, partition, bounds, lost)
     sums.coverage, sums.records = coverage, fold.records
     return sums
 
 
-def _sums(rows: Rows, partition: int, bounds: Bounds, problems: Problems) -> Sums:
+def _sums(rows: SpillingRows, partition: int, bounds: Bounds, problems: Problems) -> Sums:
     sums = Sums(Digests(), Digests(), Digests(), problems)
-    for row in rows.values():
+    for row in rows.rows():
         deleted = row.deleted_at is not None
         sums.whole.add(row.channel, row.hashed, deleted)
         if row.deleted_at is None or row.deleted_at >= bounds.purged_before:

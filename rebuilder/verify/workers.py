@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 
 import structlog
 
-from backbone.errors import SetupError, Unavailable
+from backbone.errors import NoRoom, SetupError, Unavailable
 from backbone.eventlog import DEPENDENCY
 from backbone.settings import Settings
 from backbone.wiring import open_archive, open_eventlog
@@ -29,10 +29,11 @@ _context = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class _Failure:
-    """Trouble as it crosses a pipe; `dependency` is None for a setup that is wrong."""
+    """Trouble as it crosses a pipe; without a `dependency` it is of `kind`."""
 
     dependency: str | None
     detail: str
+    kind: type[SetupError | NoRoom] = SetupError
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Workers:
         self._free = asyncio.Semaphore(self.at_once)
 
     async def sum_up(self, kind: Kind, partition: int, bounds: Bounds) -> Sums:
-        """Sum a partition up in a process. Raises Unavailable or SetupError."""
+        """Sum a partition up in a process. Raises Unavailable, NoRoom or SetupError."""
         async with self._free:
             ours, theirs = _context.Pipe(duplex=False)
             arguments = (theirs, self.settings, kind, partition, bounds)
@@ -64,7 +65,7 @@ class Workers:
         if isinstance(answer, Sums):
             return answer
         if answer.dependency is None:
-            raise SetupError(answer.detail)
+            raise answer.kind(answer.detail)
         raise Unavailable(answer.dependency, answer.detail)
 
 
@@ -94,8 +95,8 @@ def _work(pipe: Connection, settings: Settings, kind: Kind, partition: int, boun
         answer = asyncio.run(_sum_up(settings, kind, partition, bounds))
     except Unavailable as error:
         answer = _Failure(error.dependency, error.detail)
-    except SetupError as error:
-        answer = _Failure(None, str(error))
+    except (SetupError, NoRoom) as error:
+        answer = _Failure(None, str(error), type(error))
     # Whoever was killed does not wait for it any more.
     with suppress(BrokenPipeError):
         pipe.send(answer)

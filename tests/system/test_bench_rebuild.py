@@ -15,8 +15,10 @@ SHORT = ("bench", "rebuild", "--messages", "300", "--pairs", "2", "--json")
 REBUILDS = [
     ("search", "state"),
     ("search", "events"),
+    ("search", "archive"),
     ("database", "state"),
     ("database", "events"),
+    ("database", "archive"),
     ("notifications", "events"),
 ]
 

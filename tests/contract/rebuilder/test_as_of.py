@@ -222,7 +222,8 @@ async def main():
         as_of.open_search = lambda chosen: Meddling(real(chosen), **{sys.argv[1]: die})
         source = sys.argv[3]
         log = await open_log(settings, ports, source)
-        await as_of.rebuild_as_of(settings, ports, log, source, Ways(until_ms=int(sys.argv[2])), Silent())
+        ways = Ways(source=source, until_ms=int(sys.argv[2]))
+        await as_of.rebuild_as_of(settings, ports, log, ways, Silent())
 
 target.DROP_GRACE_S = 0.0
 asyncio.run(main())

@@ -20,7 +20,7 @@ from backbone.settings import Settings
 from backbone.wiring import open_ports
 from indexer import service
 from indexer.service import Indexer
-from rebuilder.search.target import NothingBefore
+from rebuilder.refusal import NothingBegun
 from schemas.documents import IndexedDocument
 from tests.support.histories import Platform, history
 from tests.support.rebuilding import rebuild
@@ -166,7 +166,7 @@ async def test_it_goes_on_with_what_was_left(platform: Platform, settings: Setti
     assert counting.put_documents <= len(made.events) - told
     assert await platform.documents() == made.expected
     assert len(await platform.search.indices()) == 2
-    with pytest.raises(NothingBefore, match="nothing to go on with"):
+    with pytest.raises(NothingBegun, match="nothing to go on with"):
         await rebuild(platform, resume=True)
 
 
