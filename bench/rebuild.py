@@ -30,6 +30,7 @@ from bench.server import environment
 from schemas.topics import MESSAGES_STATE
 
 FAILED = 1
+TARGETS = ("search", "database", "notifications")
 _REBUILDS = (
     ("search", "state"),
     ("search", "events"),
@@ -43,10 +44,11 @@ _REBUILDS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: logs of these numbers of messages; the reading and the fold so many times."""
+    """What is measured: logs of so many messages, rebuilds of `targets`; reading and fold `pairs` times."""
 
     messages: tuple[int, ...] = (10_000, 100_000)
     pairs: int = 5
+    targets: tuple[str, ...] = TARGETS
 
 
 async def run(settings: Settings, plan: Plan, json: bool) -> int:
@@ -60,7 +62,7 @@ async def run(settings: Settings, plan: Plan, json: bool) -> int:
         with shown_progress() as progress:
             for messages in plan.messages:
                 async with scratch_stores(settings) as stores:
-                    await _measure(stores, messages, plan.pairs, progress, runs)
+                    await _measure(stores, messages, plan, progress, runs)
     except MeasurementFailed as error:
         sys.stderr.write(f"maeari: {error}\n")
         return FAILED
@@ -70,7 +72,7 @@ async def run(settings: Settings, plan: Plan, json: bool) -> int:
 
 
 async def _measure(
-    stores: Settings, messages: int, pairs: int, progress: Progress, runs: list[RebuildRun]
+    stores: Settings, messages: int, plan: Plan, progress: Progress, runs: list[RebuildRun]
 ) -> None:
     eventlog = open_eventlog(stores)
     try:
@@ -81,11 +83,13 @@ async def _measure(
     progress.step(f"archive {messages:,} messages")
     await archive_log(stores)
     kinds = ("client", "reader", "fold") if stores.eventlog_url.startswith("kafka://") else ("reader", "fold")
-    for pair in range(1, pairs + 1):
+    for pair in range(1, plan.pairs + 1):
         for kind in kinds:
-            progress.step(f"{messages:,} messages, {kind}, {pair} of {pairs}")
+            progress.step(f"{messages:,} messages, {kind}, {pair} of {plan.pairs}")
             runs.append(await _reading(stores, kind, messages))
     for target, source in _REBUILDS:
+        if target not in plan.targets:
+            continue
         progress.step(f"{messages:,} messages, {target} from {source}")
         runs.append(await _rebuild(stores, target, source, messages))
 

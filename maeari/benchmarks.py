@@ -114,13 +114,20 @@ def bench_notify(
     help="Sizes of the log.",
 )
 @click.option("--pairs", type=click.IntRange(1), default=5, show_default=True, help="Of reading and folding.")
+@click.option(
+    "--only",
+    "targets",
+    type=click.Choice(["search", "database", "notifications"]),
+    multiple=True,
+    help="Rebuild this target; may be repeated.  [default: all]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
-def bench_rebuild(messages: tuple[int, ...], pairs: int, as_json: bool) -> None:
+def bench_rebuild(messages: tuple[int, ...], pairs: int, targets: tuple[str, ...], as_json: bool) -> None:
     """Measure rebuilds of each store from each source, beside reading with nothing done."""
-    from bench.rebuild import Plan, run  # noqa: PLC0415
+    from bench.rebuild import TARGETS, Plan, run  # noqa: PLC0415
 
     settings = settings_or_exit()
-    run_work(settings, lambda: run(settings, Plan(messages, pairs), as_json))
+    run_work(settings, lambda: run(settings, Plan(messages, pairs, targets or TARGETS), as_json))
 
 
 def _numbers(text: str, most: int = 10_000) -> tuple[int, ...]:
