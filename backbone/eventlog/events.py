@@ -1,7 +1,8 @@
 """What a record says: its event or state, and the key among whose events it has a place."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -78,8 +79,11 @@ def read_state(record: Record) -> MessageState:
     return state
 
 
-def _check_ids(payload: object, what: str) -> None:
-    if max(map(len, _ids(payload))) > ID_MAX_CHARACTERS:
+def _check_ids(payload: msgspec.Struct, what: str) -> None:
+    ids = [getattr(payload, name) for name in _ids_of(type(payload))]
+    ids += getattr(payload, "mentions", ()) or ()
+    # A part of a state that is not there, or no parent, is no id.
+    if any(len(each) > ID_MAX_CHARACTERS for each in ids if each):
         raise Poison(f"an id of the {what} has more than {ID_MAX_CHARACTERS} characters")
 
 
@@ -148,9 +152,10 @@ def _in_payload(value: bytes, name: str) -> str | None:
     return None
 
 
-def _ids(payload: object) -> list[str]:
-    names = [getattr(payload, name, None) for name in _ID_FIELDS]
-    return [*(each for each in names if isinstance(each, str)), *(getattr(payload, "mentions", ()) or ())]
+@cache
+def _ids_of(kind: Hashable) -> tuple[str, ...]:
+    """Return the fields of a payload that hold ids."""
+    return tuple(name for name in _ID_FIELDS if hasattr(kind, name))
 
 
 def _holds_nul(value: object) -> bool:
