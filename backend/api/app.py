@@ -21,6 +21,7 @@ from backend.api.bodies import StrictRequest
 from backend.api.heads import answering_heads, options_of
 from backend.api.identity import authentication
 from backend.api.operators import operators_routes
+from backend.api.posting import PlainPosts
 from backend.api.problems import EXCEPTION_HANDLERS
 from backend.api.routes import ROUTES
 from backend.api.search import ReadSide
@@ -58,8 +59,10 @@ def create_app(
 ) -> App:
     """Return the app over ports that are open; it starts and stops none of them. Raises SetupError."""
 
+    verifier = open_verifier(settings, health)
+    write_side = WriteSide(executor, clock, posts_make_channels=settings.auth == "off")
     values: Mapping[str, object] = {
-        "write_side": WriteSide(executor, clock, posts_make_channels=settings.auth == "off"),
+        "write_side": write_side,
         "read_side": ReadSide(database, index, ZoneInfo(settings.timezone)),
         "database": database,
         "mailbox": Mailbox(database, clock),
@@ -72,7 +75,7 @@ def create_app(
         dependencies={name: _given(value) for name, value in values.items()},
         request_class=StrictRequest,
         exception_handlers=EXCEPTION_HANDLERS,
-        before_request=checks(settings, authentication(open_verifier(settings, health))),
+        before_request=checks(settings, authentication(verifier)),
         before_send=[limit_headers(limit)],
         cors_config=_cors(settings.allowed_origins),
         request_max_body_size=BODY_MAX_BYTES,
@@ -81,7 +84,8 @@ def create_app(
         logging_config=None,
         debug=False,
     )
-    return answering_when_given_up(answering_preflights(answering_heads(app), settings))
+    whole = answering_preflights(answering_heads(app), settings)
+    return answering_when_given_up(PlainPosts(whole, write_side, verifier, limit))
 
 
 def _cors(allowed: Sequence[str]) -> CORSConfig | None:

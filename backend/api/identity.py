@@ -54,16 +54,20 @@ def actor_of(request: Request[Any, Any, Any], author_id: str | None = None) -> s
 
     Raises Unauthenticated when nobody is named, Forbidden when two are, or one that the token is not for.
     """
-    header = _named_by_header(request)
+    named = acting(_identity_of(request), _named_by_header(request), author_id)
+    request.scope["state"][_ACTOR] = named
+    return named
+
+
+def acting(identity: Identity | None, header: str | None, author_id: str | None) -> str:
+    """Return who acts, of those whom token, header and body name. Raises as `actor_of`."""
     if header is not None and author_id is not None and header != author_id:
         raise Forbidden(f"author_id and {HEADER} name different users")
     named = author_id if author_id is not None else header
-    identity = _identity_of(request)
     if identity is not None:
         named = _acting_as(identity, named)
     if named is None:
         raise Unauthenticated(f"say who acts: the header {HEADER}, or author_id in a body that has one")
-    request.scope["state"][_ACTOR] = named
     return named
 
 
@@ -95,8 +99,11 @@ def _identity_of(request: Request[Any, Any, Any]) -> Identity | None:
 
 def _named_by_header(request: Request[Any, Any, Any]) -> str | None:
     value = single_header(request, HEADER)
-    if value is None:
-        return None
+    return None if value is None else user_named(value)
+
+
+def user_named(value: str) -> str:
+    """Return the user whom the header names. Raises Invalid for an id that cannot be one."""
     try:
         return msgspec.convert(header_text(value), Identifier)
     except (UnicodeError, msgspec.ValidationError):

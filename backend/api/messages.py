@@ -16,6 +16,7 @@ from backend.api.paging import parameters_of
 from backend.api.paths import message_in_path, path_to
 from backend.api.versions import etag, if_match, versioned
 from backend.api.writing import WriteSide
+from backend.commands.answers import Posted
 from backend.consistency import ConsistencyToken
 from backend.domain.commands import DeleteMessage, EditMessage, PostMessage
 from backend.domain.rejections import Invalid
@@ -60,24 +61,37 @@ async def post_message(
     write_side: NamedDependency[WriteSide],
 ) -> Response[Message]:
     """Store a message and its event; 201, or 200 with the first answer for a repeated Idempotency-Key."""
+    header = single_header(request, "Idempotency-Key")
+    key = None if header is None else idempotency_key(header)
+    command = command_of(write_side, data, actor_of(request, data.author_id), key)
+    status, message, headers = answer_to(await write_side.executor.execute(command))
+    return Response(message, status_code=status, headers=headers)
+
+
+def command_of(
+    write_side: WriteSide, data: PostMessageBody, actor_id: str, idempotency_key: str | None
+) -> PostMessage:
+    """Return what a body asks for, under ids of its own."""
     clock = write_side.clock
-    outcome = await write_side.executor.execute(
-        PostMessage(
-            event_id=clock.new_id("evt_"),
-            channel_event_id=clock.new_id("evt_") if write_side.posts_make_channels else None,
-            message_id=clock.new_id("msg_"),
-            actor_id=actor_of(request, data.author_id),
-            channel_id=data.channel_id,
-            content=data.content,
-            mentions=data.mentions,
-            attachments=attachments_of(data.attachments),
-            parent_id=data.parent_id,
-            idempotency_key=_idempotency_key(request),
-        )
+    return PostMessage(
+        event_id=clock.new_id("evt_"),
+        channel_event_id=clock.new_id("evt_") if write_side.posts_make_channels else None,
+        message_id=clock.new_id("msg_"),
+        actor_id=actor_id,
+        channel_id=data.channel_id,
+        content=data.content,
+        mentions=data.mentions,
+        attachments=attachments_of(data.attachments),
+        parent_id=data.parent_id,
+        idempotency_key=idempotency_key,
     )
+
+
+def answer_to(outcome: Posted) -> tuple[int, Message, dict[str, str]]:
+    """Return status, body and headers of the answer to a post."""
     message = outcome.message
     headers = {**_version_headers(message), "Location": path_to("messages", message.message_id)}
-    return Response(message, status_code=200 if outcome.repeated else 201, headers=headers)
+    return 200 if outcome.repeated else 201, message, headers
 
 
 @get("/messages/{message_id:str}", summary="Read a message")
@@ -146,10 +160,8 @@ def _version_headers(message: Message) -> dict[str, str]:
     return {"ETag": etag(message.version), "Consistency-Token": token.encode()}
 
 
-def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
-    header = single_header(request, "Idempotency-Key")
-    if header is None:
-        return None
+def idempotency_key(header: str) -> str:
+    """Return the key in the header's value. Raises Invalid for what is none."""
     try:
         # Blanks around a header's value are no part of it.
         key = header_text(header).strip(" \t")

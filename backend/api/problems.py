@@ -1,9 +1,9 @@
 """Refusals on the wire: the one file that turns rejections and failures into RFC 9457 problem details."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -52,6 +52,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: tuple[FieldError, ...] = ()
 
 
+class Refusal(NamedTuple):
+    """A refusal as it is answered."""
+
+    problem: Problem
+    headers: Mapping[str, str]
+
+
 _STATUS_OF_REJECTION: Mapping[type[Rejected], tuple[int, str]] = {
     NotFound: (404, "not-found"),
     Gone: (410, "gone"),
@@ -80,7 +87,7 @@ _SLUG_OF_STATUS: Mapping[int, str] = {
 _TITLE_OF_STATUS: Mapping[int, str] = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
-def rejected(_request: Request[Any, Any, Any], error: Rejected) -> Response[Problem]:
+def rejected(_scope: Mapping[str, object], error: Rejected) -> Refusal:
     """Answer what the domain refused."""
     status, slug = _STATUS_OF_REJECTION[type(error)]
     if isinstance(error, Invalid):
@@ -91,7 +98,7 @@ def rejected(_request: Request[Any, Any, Any], error: Rejected) -> Response[Prob
     return _answer(status, slug, str(error), headers=headers)
 
 
-def token_refused(_request: Request[Any, Any, Any], error: TokenRefused) -> Response[Problem]:
+def token_refused(_scope: Mapping[str, object], error: TokenRefused) -> Refusal:
     """Answer that the token proves nothing, or that there is none, as RFC 6750 has it."""
     challenge = 'Bearer realm="maeari"'
     if not isinstance(error, TokenMissing):
@@ -99,7 +106,7 @@ def token_refused(_request: Request[Any, Any, Any], error: TokenRefused) -> Resp
     return _answer(401, "unauthenticated", str(error), headers={"WWW-Authenticate": challenge})
 
 
-def unavailable(_request: Request[Any, Any, Any], error: Unavailable) -> Response[Problem]:
+def unavailable(_scope: Mapping[str, object], error: Unavailable) -> Refusal:
     """Answer that a dependency is down: nothing is wrong with the request, it may be sent again."""
     _say_now_and_then(error)
     return _answer(
@@ -121,41 +128,41 @@ def _say_now_and_then(error: Unavailable) -> None:
         log.warning("dependency_down", dependency=error.dependency, detail=error.detail)
 
 
-def cursor_expired(_request: Request[Any, Any, Any], _error: CursorExpired) -> Response[Problem]:
+def cursor_expired(_scope: Mapping[str, object], _error: CursorExpired) -> Refusal:
     """Answer that a cursor is too old."""
     return _answer(410, "cursor-expired", "this cursor has expired: search again without it")
 
 
-def cursor_invalid(_request: Request[Any, Any, Any], _error: CursorInvalid) -> Response[Problem]:
+def cursor_invalid(_scope: Mapping[str, object], _error: CursorInvalid) -> Refusal:
     """Answer that a cursor is damaged."""
     return bad_input(FieldError("cursor", "not a cursor of this search"))
 
 
-def query_refused(_request: Request[Any, Any, Any], _error: QueryRefused) -> Response[Problem]:
+def query_refused(_scope: Mapping[str, object], _error: QueryRefused) -> Refusal:
     """Answer that the index does not take so much in one query."""
     return bad_input(FieldError("q", "holds more than the search takes at once"))
 
 
-def invalid_input(_request: Request[Any, Any, Any], error: ValidationException) -> Response[Problem]:
+def invalid_input(_scope: Mapping[str, object], error: ValidationException) -> Refusal:
     """Answer what the routes' types refused."""
     extra = error.extra if isinstance(error.extra, list) else []
     errors = [_field_error(item) for item in extra if isinstance(item, dict)]
     return bad_input(*errors) if errors else _answer(400, "bad-input", error.detail)
 
 
-def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def http_error(scope: Mapping[str, object], error: HTTPException) -> Refusal:
     """Answer what the framework refused: unknown routes, methods, bodies that are too large or no JSON."""
     status = error.status_code
     if "disconnected" in error.detail:
         # The client hung up in the middle of its body: nobody reads this answer, and nothing is wrong here.
         return _answer(400, "bad-request", "the body ended too early")
     if status >= 500:
-        return unexpected(request, error)
+        return unexpected(scope, error)
     match status:
         case 404:
             detail = "there is no such route"
         case 405:
-            detail = f"{request.method} is not allowed here"
+            detail = f"{scope['method']} is not allowed here"
         case 413:
             detail = "the body is larger than 1 MiB"
         case 400:
@@ -166,18 +173,18 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     return _answer(status, _SLUG_OF_STATUS.get(status, "bad-request"), detail, headers=headers)
 
 
-def undecodable(_request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+def undecodable(_scope: Mapping[str, object], error: Exception) -> Refusal:
     """Answer a body that breaks the decoder itself: nested too deeply, or not UTF-8."""
     return _answer(400, "bad-request", _decoding_detail(error))
 
 
-def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+def unexpected(scope: Mapping[str, object], error: Exception) -> Refusal:
     """Answer a fault of ours; the log has the whole of it, the client nothing but the fact."""
-    log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
+    log.error("request_failed", method=scope["method"], path=scope["path"], exc_info=error)
     return _answer(500, "internal-error", "something went wrong on the server; it was logged")
 
 
-def bad_input(*errors: FieldError) -> Response[Problem]:
+def bad_input(*errors: FieldError) -> Refusal:
     """Answer that fields are wrong."""
     detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
     return _answer(400, "bad-input", detail, errors=errors)
@@ -190,7 +197,7 @@ def _answer(
     *,
     errors: tuple[FieldError, ...] = (),
     headers: Mapping[str, str] | None = None,
-) -> Response[Problem]:
+) -> Refusal:
     problem = Problem(
         type=f"/problems/{slug}",
         title=_TITLE_OF_STATUS.get(status) or HTTPStatus(status).phrase,
@@ -198,7 +205,7 @@ def _answer(
         detail=detail,
         errors=errors,
     )
-    return Response(problem, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+    return Refusal(problem, headers or {})
 
 
 def _field_error(item: Mapping[str, Any]) -> FieldError:
@@ -220,7 +227,7 @@ def _decoding_detail(error: BaseException) -> str:
     return f"the body is not valid JSON: {text}"
 
 
-EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+_REFUSALS: Mapping[type[Exception], Callable[[Mapping[str, object], Any], Refusal]] = {
     Rejected: rejected,
     TokenRefused: token_refused,
     Unavailable: unavailable,
@@ -233,3 +240,17 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     UnicodeDecodeError: undecodable,
     Exception: unexpected,
 }
+
+
+def refusal_of(scope: Mapping[str, object], error: Exception) -> Refusal:
+    """Return how an error is answered."""
+    kind = next(each for each in type(error).__mro__ if each in _REFUSALS)
+    return _REFUSALS[kind](scope, error)
+
+
+def _answered(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    problem, headers = refusal_of(request.scope, error)
+    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=dict(headers))
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = dict.fromkeys(_REFUSALS, _answered)
