@@ -38,6 +38,8 @@ MESSAGE_COLUMNS = (
     _message.deleted_by,
 )
 
+_NONE = "[]"
+
 _mentions: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
 _attachments: msgspec.json.Decoder[tuple[Attachment, ...]] = msgspec.json.Decoder(tuple[Attachment, ...])
 
@@ -89,18 +91,20 @@ def message_from_row(row: Mapping[Any, Any]) -> MessageRecord:
 def message_to_row(record: MessageRecord) -> tuple[object, ...]:
     """Write a row of `messages`, in the order of MESSAGE_COLUMNS."""
     message = record.message
+    created_at = parse_ms(message.created_at)
+    as_created = message.updated_at == message.created_at
     return (
         message.message_id,
         message.channel_id,
         message.author_id,
         message.content,
-        encode(message.mentions).decode(),
-        encode(message.attachments).decode(),
+        encode(message.mentions).decode() if message.mentions else _NONE,
+        encode(message.attachments).decode() if message.attachments else _NONE,
         message.parent_id,
         message.sequence,
         message.version,
-        parse_ms(message.created_at),
-        parse_ms(message.updated_at),
+        created_at,
+        created_at if as_created else parse_ms(message.updated_at),
         record.deleted_at,
         record.deleted_by,
     )

@@ -90,12 +90,13 @@ def _document(
 ) -> tuple[str, SearchDocument]:
     """Return what an index holds of the message, as `indexer.projection` makes it of an event."""
     gone = deleted_at is not None
+    updated = format_ms(updated_at)
     return message_id, SearchDocument(
         content=normalize("NFC", content),
         author=author_id,
         channel=channel_id,
-        created_at=None if gone else format_ms(created_at),
-        updated_at=format_ms(updated_at),
+        created_at=None if gone else updated if created_at == updated_at else format_ms(created_at),
+        updated_at=updated,
         mentions=() if mentions == "[]" else _mentions.decode(mentions),
         has_attachment=attachments != "[]",
         parent_id=None if gone else parent_id,
