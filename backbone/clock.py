@@ -45,7 +45,8 @@ class SystemClock:
                 self._counter += 1
             moment, counter, chance = self._last_ms, self._counter, self._random.getrandbits(32)
         high, low = counter >> 30, counter & 0x3FFFFFFF
-        tail = (low << 32) | chance
-        value = (moment << 80) | (7 << 76) | (high << 64) | (2 << 62) | tail
-        digits = f"{value:032x}"
-        return f"{prefix}{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        # 32 bits and 16 of the moment, version 7 with 12 bits, variant 2 with 14 bits, 48 bits.
+        return (
+            f"{prefix}{moment >> 16:08x}-{moment & 0xFFFF:04x}-7{high:03x}"
+            f"-{0x8000 | low >> 16:04x}-{(low & 0xFFFF) << 32 | chance:012x}"
+        )

@@ -5,7 +5,7 @@ Guarantees: whether a channel may be read is asked in the very statement that re
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, ScalarSelect, Select, select
+from sqlalchemy import ColumnElement, FromClause, ScalarSelect, Select, Text, bindparam, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.access import readable
@@ -14,12 +14,22 @@ from backbone.database.tables import channel_members, channels, messages
 # The reader's membership: not there for those outside.
 reader = channel_members.alias("reader")
 READABLE: ColumnElement[bool] = readable(channels.c.private, reader.c.role)
+READER_ID = "reader_id"
 
 
 def with_role(source: FromClause, reader_id: str | None) -> FromClause:
     """Return `source`, which holds channels, joined with the reader's membership of each; None is nobody."""
     # No user has an empty id. NULL would do as well, but SQLite then looks at every member of a channel.
-    same = (reader.c.channel_id == channels.c.channel_id) & (reader.c.user_id == (reader_id or ""))
+    return _joined(source, literal(reader_id or ""))
+
+
+def with_role_of(source: FromClause) -> FromClause:
+    """Do the same for the reader whose id is given with the parameters, as READER_ID."""
+    return _joined(source, bindparam(READER_ID, type_=Text))
+
+
+def _joined(source: FromClause, reader_id: ColumnElement[str]) -> FromClause:
+    same = (reader.c.channel_id == channels.c.channel_id) & (reader.c.user_id == reader_id)
     return source.outerjoin(reader, same)
 
 

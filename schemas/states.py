@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.codec import decode_with
 from schemas.events import MessageCreated, MessageDeleted, MessagesEvent, MessageUpdated
-from schemas.messages import Message, MessageState
+from schemas.messages import MessageState
 
 _decoder: msgspec.json.Decoder[MessageState] = msgspec.json.Decoder(MessageState)
 
@@ -16,8 +16,21 @@ def state_after(event: MessagesEvent) -> MessageState:
     private = event.private is True
     match event:
         case MessageCreated() | MessageUpdated():
-            fields = {name: getattr(event.payload, name) for name in Message.__struct_fields__}
-            return MessageState(private=private, **fields)
+            message = event.payload
+            return MessageState(
+                message_id=message.message_id,
+                channel_id=message.channel_id,
+                author_id=message.author_id,
+                sequence=message.sequence,
+                version=message.version,
+                private=private,
+                content=message.content,
+                mentions=message.mentions,
+                attachments=message.attachments,
+                parent_id=message.parent_id,
+                created_at=message.created_at,
+                updated_at=message.updated_at,
+            )
         case MessageDeleted():
             gone = event.payload
             return MessageState(

@@ -84,11 +84,15 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection to read from for a request, which waits for its turn; nothing is committed.
 
-        Raises Unavailable. No such block may be opened within another one: all could wait for one another.
+        On PostgreSQL each statement sees what was committed before it, with a transaction around them or
+        not: there is none, which would take two more answers of the server. Raises Unavailable. No such
+        block may be opened within another one: all could wait for one another.
         """
         await _take_turn(self._reads)
         try:
             async with self.looking() as connection:
+                if not self.embedded:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield connection
         finally:
             self._reads.release()

@@ -30,8 +30,10 @@ class NewRecord:
 
     @property
     def size_bytes(self) -> int:
-        headers = sum(len(name) + len(value) for name, value in self.headers)
-        return len(self.key.encode()) + len(self.value or b"") + headers
+        size = len(self.key.encode()) + len(self.value or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

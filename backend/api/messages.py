@@ -13,7 +13,7 @@ from backend.api.headers import header_text, single_header
 from backend.api.identity import actor_of, reader_of
 from backend.api.moments import moment_of
 from backend.api.paging import parameters_of
-from backend.api.paths import message_in_path, path_to
+from backend.api.paths import message_in_path
 from backend.api.versions import etag, if_match, versioned
 from backend.api.writing import WriteSide
 from backend.commands.answers import Posted
@@ -90,7 +90,8 @@ def command_of(
 def answer_to(outcome: Posted) -> tuple[int, Message, dict[str, str]]:
     """Return status, body and headers of the answer to a post."""
     message = outcome.message
-    headers = {**_version_headers(message), "Location": path_to("messages", message.message_id)}
+    # Ids of messages are our own: nothing in them is to be quoted.
+    headers = {**_version_headers(message), "Location": f"/messages/{message.message_id}"}
     return 200 if outcome.repeated else 201, message, headers
 
 

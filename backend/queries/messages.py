@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import RowMapping, Text, cast, func, select
+from sqlalchemy import RowMapping, Text, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
 from backbone.database.tables import channel_members, channels, message_events, messages
-from backbone.joins import READABLE, readable_message, reader, with_role
+from backbone.joins import READABLE, READER_ID, readable_message, reader, with_role, with_role_of
 from backend.domain.access import no_such_message, require_may_see
 from backend.domain.evolve import evolve_message
 from backend.domain.rejections import Gone, NotFound
@@ -19,6 +19,16 @@ from schemas.events import decode_message_event
 from schemas.messages import FormerMessage, Message
 
 _channel_ids = msgspec.json.Decoder(tuple[str, ...])
+# Each page of a search asks this: put together anew each time it would cost more than it does.
+_READABLE_OF = (
+    select(messages.c.message_id)
+    .select_from(with_role_of(messages.join(channels, channels.c.channel_id == messages.c.channel_id)))
+    .where(
+        messages.c.message_id.in_(bindparam("message_ids", expanding=True)),
+        messages.c.deleted_at.is_(None),
+        READABLE,
+    )
+)
 
 
 async def get_message(database: Database, message_id: str, reader_id: str | None) -> Message:
@@ -101,11 +111,6 @@ async def readable_messages(
     """Return which of the messages exist, are not deleted, and may be seen by the reader."""
     if not message_ids:
         return set()
-    source = with_role(messages.join(channels, channels.c.channel_id == messages.c.channel_id), reader_id)
-    query = (
-        select(messages.c.message_id)
-        .select_from(source)
-        .where(messages.c.message_id.in_(message_ids), messages.c.deleted_at.is_(None), READABLE)
-    )
+    given = {"message_ids": list(message_ids), READER_ID: reader_id or ""}
     async with database.reading() as connection:
-        return set(await connection.scalars(query))
+        return set(await connection.scalars(_READABLE_OF, given))

@@ -48,16 +48,19 @@ class NotUnderstood(Unavailable):
     """The server refuses the request as it is."""
 
 
-def page(answer: Mapping[str, Any], limit: int, seal: Callable[[Sequence[Any]], str]) -> SearchPage:
-    """Return a page out of an answer with up to one hit more, which says that a next page exists."""
+def page(
+    answer: Mapping[str, Any], limit: int, seal: Callable[[Sequence[Any]], str], *, first: bool
+) -> SearchPage:
+    """Return a page out of an answer with up to one hit more, which says that a next page exists.
+
+    Of a `first` page nobody asks for the places of its hits.
+    """
     hits = answer["hits"]["hits"]
-    more = len(hits) > limit
-    places = tuple(seal(hit["sort"]) for hit in hits[:limit])
     return SearchPage(
         hits=tuple(_hit(hit) for hit in hits[:limit]),
         total=answer["hits"]["total"]["value"],
-        cursor=places[-1] if more else None,
-        places=places,
+        cursor=seal(hits[limit - 1]["sort"]) if len(hits) > limit else None,
+        places=() if first else tuple(seal(hit["sort"]) for hit in hits[:limit]),
     )
 
 

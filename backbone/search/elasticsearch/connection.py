@@ -31,20 +31,20 @@ class Connection:
         self._alias = alias
         self._security = security
         self._opened: AsyncElasticsearch | None = None
+        self._of_timeout: dict[float, AsyncElasticsearch] = {}
 
     async def close(self) -> None:
         """Release the connection."""
         if self._opened is not None:
             client, self._opened = self._opened, None
+            self._of_timeout.clear()
             await client.close()
 
     async def send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
     ) -> Any:
         """Send one request and return the decoded answer, or raise what its error stands for."""
-        if self._opened is None:
-            self._opened = _connect(self._url, self._security)
-        client = self._opened.options(request_timeout=timeout_s)
+        client = self._client(timeout_s)
         try:
             answer = await client.perform_request(method, path, headers=headers, body=body)
         except UnsupportedProductError as error:
@@ -54,6 +54,14 @@ class Connection:
         except TransportError as error:
             raise Unavailable(DEPENDENCY, f"{self._place}: {_trouble(error)}") from error
         return answer.body
+
+    def _client(self, timeout_s: float) -> AsyncElasticsearch:
+        """Return the client with this timeout: to make one costs as much as a request."""
+        if self._opened is None:
+            self._opened = _connect(self._url, self._security)
+        if timeout_s not in self._of_timeout:
+            self._of_timeout[timeout_s] = self._opened.options(request_timeout=timeout_s)
+        return self._of_timeout[timeout_s]
 
     @property
     def _place(self) -> str:

@@ -64,7 +64,12 @@ class Searches:
             return await self._nothing(witness)
         values = None if after is None else [after.created_at_ms, after.channel, after.sequence]
         answer = await self._hits(clause, BY_TIME[query.sort], limit + 1, values, witness=witness)
-        found = page(answer, limit, lambda last: seal(query, msgspec.convert(last, AfterHit)))
+        found = page(
+            answer,
+            limit,
+            lambda last: seal(query, msgspec.convert(last, AfterHit)),
+            first=cursor is None,
+        )
         return replace(found, witnessed=witnessed(answer, witness))
 
     async def everything(self, index: str | None) -> AsyncIterator[dict[str, Any]]:
@@ -89,6 +94,10 @@ class Searches:
         finally:
             await self._points.close(point)
 
+    def forget_latest(self) -> None:
+        """See what is there from now on."""
+        self._points.forget_latest()
+
     async def settle(self) -> None:
         """Wait for what was left to be done without anybody waiting."""
         await self._points.settle()
@@ -109,21 +118,50 @@ class Searches:
         witness: Witness | None,
     ) -> SearchPage:
         """Search at a point in time: a new one is cheaper than a search, which it would else take twice."""
-        point = await self._points.open() if place is None else place.point_in_time
-        values = None if place is None else list(place.values)
+        if place is None:
+            return await self._first_page(query, clause, limit, witness)
+        values = list(place.values)
         try:
-            answer = await self._hits(clause, BY_RELEVANCE, limit + 1, values, point, witness=witness)
+            answer = await self._hits(
+                clause, BY_RELEVANCE, limit + 1, values, place.point_in_time, witness=witness
+            )
         except (Absent, CursorExpired) as error:
-            if place is None:
-                raise Unavailable(DEPENDENCY, "the index was dropped during the search") from error
             raise CursorExpired("the point in time of the cursor is gone") from error
         except NotUnderstood as error:
             raise CursorInvalid("the cursor holds no point in time of this server") from error
+        # A later page's point stays, for its cursor may be sent again.
+        return self._page_of(query, answer, limit, witness, first=False)
+
+    async def _first_page(
+        self, query: SearchQuery, clause: Clause, limit: int, witness: Witness | None
+    ) -> SearchPage:
+        # What is to be seen was perhaps not there when the latest point was taken.
+        for fresh in (witness is not None, True):
+            async with self._points.sharing(fresh=fresh) as point:
+                try:
+                    answer = await self._hits(
+                        clause, BY_RELEVANCE, limit + 1, None, point.id, witness=witness
+                    )
+                except (Absent, CursorExpired) as error:
+                    self._points.forget_latest()
+                    dropped = error
+                    continue
+                found = self._page_of(query, answer, limit, witness, first=True)
+                point.told = point.told or found.cursor is not None
+                return found
+        raise Unavailable(DEPENDENCY, "the index was dropped during the search") from dropped
+
+    @staticmethod
+    def _page_of(
+        query: SearchQuery, answer: Any, limit: int, witness: Witness | None, *, first: bool
+    ) -> SearchPage:
         point = answer["pit_id"]
-        found = page(answer, limit, lambda last: seal(query, msgspec.convert((point, last), AfterScore)))
-        if place is None and found.cursor is None:
-            # Nobody knows it. A later page's point stays, for its cursor may be sent again.
-            self._points.close_soon(point)
+        found = page(
+            answer,
+            limit,
+            lambda last: seal(query, msgspec.convert((point, last), AfterScore)),
+            first=first,
+        )
         return replace(found, witnessed=witnessed(answer, witness))
 
     async def _hits(
