@@ -151,9 +151,8 @@ class Platform:
 async def running_platform(stores: Settings) -> AsyncIterator[Platform]:
     """Run a backend and a notifier on the stores, with no sockets yet. Raises MeasurementFailed."""
     # One user makes all members here, faster than people do.
-    generous = {"WRITE_RATE": 100_000, "WRITE_BURST": 100_000}
     async with (
-        running_backend(stores, None, **generous) as backend,
+        running_backend(stores, None, WRITE_RATE=100_000, WRITE_BURST=100_000) as backend,
         running_notifier(stores) as (notifier, port),
     ):
         with Crowd(port) as crowd:
