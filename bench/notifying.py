@@ -25,7 +25,7 @@ _OWNER = "bench-owner"
 _FIRST = 100
 _AUTHORS = 50
 _CONNECTIONS = 64
-_WARM_UP_POSTS = 50
+WARM_UP_POSTS = 50
 # What follows the last frame in this time would be one too many.
 _SETTLED_S = 0.3
 _NUMBER = re.compile(rb"bench post ([0-9]+)")
@@ -79,7 +79,7 @@ class Platform:
 
     async def latency(self, posts_per_second: float, posts: int) -> FrameLatency:
         """Mention one user after the other at a fixed rate, and wait for each one's frame."""
-        await self._mention(posts_per_second, _WARM_UP_POSTS)
+        await self._mention(posts_per_second, WARM_UP_POSTS)
         return await self._mention(posts_per_second, posts)
 
     async def _mention(self, posts_per_second: float, posts: int) -> FrameLatency:

@@ -1,0 +1,36 @@
+"""What `maeari bench node` measures, how much of it, and in which order the contenders take turns."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+SUBJECTS = ("posts", "latency", "search", "indexing", "notifications", "fold", "memory", "guide")
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: so many `pairs` of each subject, loads of so many `seconds`.
+
+    `backlog` events are indexed, `states` folded, `posts` made before memory is looked at again;
+    `documents` are in the index that is searched. Memory is measured once.
+    """
+
+    pairs: int = 5
+    seconds: float = 10.0
+    connections: int = 64
+    search_connections: int = 32
+    backlog: int = 50_000
+    states: int = 200_000
+    posts: int = 100_000
+    documents: int = 10_000
+    mentions_per_second: float = 100.0
+    subjects: tuple[str, ...] = SUBJECTS
+
+
+def turns(pairs: int, contenders: Sequence[C]) -> Iterator[tuple[int, C]]:
+    """Yield who is measured when: A B A B, so that a slow minute harms all alike."""
+    for pair in range(1, pairs + 1):
+        for contender in contenders:
+            yield pair, contender
