@@ -84,7 +84,12 @@ async def measure(
 
 
 async def put_load(
-    requests: Iterator[bytes], counted: int, connections: int, server: RunningService, seconds: float
+    requests: Iterator[bytes],
+    counted: int,
+    connections: int,
+    server: RunningService,
+    seconds: float,
+    warm_up_s: float = WARM_UP_S,
 ) -> Load:
     """Warm a server up and put the load on it; answers of the status `counted` count.
 
@@ -93,7 +98,7 @@ async def put_load(
     generator = LoadGenerator(requests, counted)
     try:
         await generator.connect(HOST, server.port, connections)
-        warm_up = await generator.run(WARM_UP_S)
+        warm_up = await generator.run(warm_up_s)
         server_before_s, own_before_s = server.cpu_s(), time.process_time()
         measured = await generator.run(seconds)
         server_s, own_s = server.cpu_s(), time.process_time()
