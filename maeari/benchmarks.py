@@ -144,7 +144,7 @@ def bench_rebuild(messages: tuple[int, ...], pairs: int, targets: tuple[str, ...
     "--posts", type=click.IntRange(100), default=100_000, show_default=True, help="Between looks at memory."
 )
 @click.option(
-    "--documents", type=click.IntRange(1_000), default=10_000, show_default=True, help="To search among."
+    "--documents", type=click.IntRange(300), default=10_000, show_default=True, help="To search among."
 )
 @click.option("--only", type=click.Choice(SUBJECTS), multiple=True, help="May be repeated.  [default: all]")
 @click.option("--csv", type=_FILE, help="Where each figure goes.  [default: bench/results/node-TIME.csv]")

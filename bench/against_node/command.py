@@ -1,10 +1,10 @@
 """`maeari bench node` as a whole: what it needs, the measuring, and what it says and writes in the end."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from backbone.errors import SetupError
 from backbone.progress import shown_progress
 from backbone.settings import Settings
 from bench.against_node.figures import Figure
@@ -56,11 +56,10 @@ async def run(settings: Settings, plan: Plan, files: Files, json: bool) -> int:
     except (MeasurementFailed, NotInstalled) as error:
         sys.stderr.write(f"maeari: {error}\n")
         return FAILED
-    files.html.parent.mkdir(parents=True, exist_ok=True)
-    files.html.write_text(page(surroundings, figures), encoding="utf-8")
+    _write(files.html, page(surroundings, figures))
     lines = [as_json(surroundings, figures)] if json else table(surroundings, figures)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stderr.write(f"written to {files.csv} and {files.html}{os.linesep}")
+    sys.stderr.write(f"written to {files.csv} and {files.html}\n")
     return 0
 
 
@@ -74,3 +73,11 @@ def _require_servers(settings: Settings) -> None:
     missing = [name for name, server in stores.items() if not server]
     if missing:
         raise MeasurementFailed(f"{', '.join(missing)} must name a server: `export $(make -s stack-up)`")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"--html: cannot write {path}: {error.strerror}; name another file") from error

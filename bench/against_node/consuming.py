@@ -155,6 +155,8 @@ async def told(contender: Contender, pair: int, rate: float, seconds: float, cor
             value=round(value, 2),
             unit="ms",
             counted=latency.posts,
+            seconds=round(latency.posts / latency.achieved_per_second, 3),
+            asked_per_second=rate,
             p50_ms=latency.p50_ms,
             p99_ms=latency.p99_ms,
         )

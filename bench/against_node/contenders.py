@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from os import environ
-from typing import Protocol
+from typing import Literal, Protocol
 
 from backbone.settings import Settings
 from bench.against_node.figures import MAEARI
+from bench.against_node.questions import write_questions
 from bench.against_node.variant import NO_RELAY, PLAIN_MATCH
 from bench.npm import NodeFolder
 from bench.server import (
@@ -28,6 +29,10 @@ EXPRESS, FASTIFY = "express", "fastify"
 POOL_SIZE = 20
 
 
+Question = Literal["own", "match", "maeari's"]
+"""What a search asks Elasticsearch: what it always asks, one `match` of the content, or what maeari asks."""
+
+
 class Contender(Protocol):
     """One of those who are compared."""
 
@@ -42,9 +47,9 @@ class Contender(Protocol):
         """The table of its messages."""
 
     def backend(
-        self, core: int | None, *, bus: bool = True, plain: bool = False
+        self, core: int | None, *, bus: bool = True, question: Question = "own"
     ) -> AbstractAsyncContextManager[RunningService]:
-        """Run its backend; without `bus` no event is told, with `plain` a search is one `match`."""
+        """Run its backend; without `bus` no event is told."""
 
     def indexer(self, core: int | None) -> AbstractAsyncContextManager[RunningService]:
         """Run its indexer on the alias of the stores."""
@@ -63,10 +68,10 @@ class Maeari:
 
     @asynccontextmanager
     async def backend(
-        self, core: int | None, *, bus: bool = True, plain: bool = False
+        self, core: int | None, *, bus: bool = True, question: Question = "own"
     ) -> AsyncIterator[RunningService]:
         """See Contender."""
-        variant = PLAIN_MATCH if plain else None if bus else NO_RELAY
+        variant = PLAIN_MATCH if question == "match" else None if bus else NO_RELAY
         changed = (sys.executable, "-m", "bench.against_node.variant", variant) if variant else PROGRAM
         async with running_backend(self.stores, core, changed, WRITE_RATE=100_000, WRITE_BURST=100_000) as it:
             yield it
@@ -90,10 +95,13 @@ class Node:
     table: str = "guide_messages"
 
     def backend(
-        self, core: int | None, *, bus: bool = True, plain: bool = False
+        self, core: int | None, *, bus: bool = True, question: Question = "own"
     ) -> AbstractAsyncContextManager[RunningService]:
-        """See Contender; its search always is a plain one."""
-        return self._running("backend", core, HTTP=self.name, EVENT_BUS="on" if bus else "off")
+        """See Contender."""
+        variables = {"HTTP": self.name, "EVENT_BUS": "on" if bus else "off"}
+        if question == "maeari's":
+            variables["QUESTIONS"] = str(write_questions(self.stores.data))
+        return self._running("backend", core, **variables)
 
     def indexer(self, core: int | None) -> AbstractAsyncContextManager[RunningService]:
         """See Contender."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from backbone.progress import Progress
 from backbone.settings import Settings
 from bench.against_node import consuming
-from bench.against_node.contenders import EXPRESS, FASTIFY, Contender, Maeari, Node
-from bench.against_node.figures import MAEARI, Figure
+from bench.against_node.contenders import EXPRESS, FASTIFY, Contender, Maeari, Node, Question
+from bench.against_node.figures import BUS_OFF, BUS_ON, MAEARI, READ, Figure
 from bench.against_node.ledger import Ledger, opened_ledger
 from bench.against_node.loads import Load, Track, latencies, posts, searches
 from bench.against_node.memory import memory
@@ -30,9 +30,9 @@ from bench.scratch import scratch_stores
 SOURCES = Path(__file__).parent.parent / "node_reference"
 POSTS = "POST /messages"
 AT_FIXED_RATE = "POST /messages, p99 at half of express's maximum"
-FULL_SEARCH = "GET /messages/search, rights, marks, all fields in maeari"
-PLAIN_SEARCH = "GET /messages/search, plain match in both"
-BUS_ON, BUS_OFF, READ = "guide: write, event bus on", "guide: write, event bus off", "guide: read"
+AS_THEY_ARE: tuple[str, Question] = ("GET /messages/search, each as it is", "own")
+SAME: tuple[str, Question] = ("GET /messages/search, maeari's question in both", "maeari's")
+PLAIN: tuple[str, Question] = ("GET /messages/search, plain match in both", "match")
 
 
 @dataclass
@@ -89,10 +89,9 @@ class Measuring:
                 self.write_down(await latencies(load, rate, contender, ledger, self.track))
 
     async def _search(self) -> None:
-        nodes = (EXPRESS, FASTIFY)
-        await self._searches(((FULL_SEARCH, False), (PLAIN_SEARCH, True)), nodes)
+        await self._searches((AS_THEY_ARE, SAME, PLAIN), (EXPRESS, FASTIFY))
 
-    async def _searches(self, kinds: Sequence[tuple[str, bool]], nodes: Sequence[str]) -> None:
+    async def _searches(self, kinds: Sequence[tuple[str, Question]], nodes: Sequence[str]) -> None:
         """All search one index: the same documents under the same mapping, the same words."""
         plan = self.plan
         async with scratch_stores(self.settings) as stores:
@@ -101,10 +100,12 @@ class Measuring:
             contenders += [Node(name, stores, self.folder) for name in nodes]
             self.progress.step(f"make an index of {plan.documents:,} messages")
             async with searchable(maeari, plan.documents, self.track.cores) as elastic:
-                for pair, ((what, plain), contender) in turns(plan.pairs, tuple(product(kinds, contenders))):
+                for pair, ((what, question), contender) in turns(
+                    plan.pairs, tuple(product(kinds, contenders))
+                ):
                     self._step(pair, contender.name, what)
                     load = Load(what, pair, plan.search_connections, plan.seconds)
-                    self.write_down(await searches(load, contender, elastic, self.track, plain=plain))
+                    self.write_down(await searches(load, contender, elastic, self.track, question=question))
 
     async def _indexing(self) -> None:
         plan, cores = self.plan, self.track.cores
@@ -166,7 +167,7 @@ class Measuring:
                 self._step(pair, contender.name, what)
                 load = Load(what, pair, plan.connections, plan.seconds)
                 self.write_down(await posts(load, contender, ledger, self.track, bus=bus))
-        await self._searches(((READ, False),), (EXPRESS,))
+        await self._searches(((READ, "own"),), (EXPRESS,))
 
     def _step(self, pair: int, name: str, what: str) -> None:
         self.progress.step(f"pair {pair} of {self.plan.pairs}: {name}, {what}")

@@ -1,6 +1,7 @@
 """An index to be searched: messages that were posted over REST, some in private channels of the searcher."""
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from bench.against_node.contenders import Maeari
 from bench.against_node.elastic import Elastic, opened_elastic
-from bench.against_node.loads import SEARCHER
+from bench.against_node.questions import PRIVATE_CHANNELS, PUBLIC_CHANNELS, SEARCHER
 from bench.backlog import content
 from bench.cores import Cores
 from bench.failure import MeasurementFailed
@@ -18,7 +19,6 @@ from bench.indexing import fresh_index
 from bench.measurement import CREATED
 from bench.server import HOST, RunningService
 
-_PUBLIC, _PRIVATE = 100, 20
 _CONNECTIONS = 64
 _WITHIN_S = 600.0
 _ASK_EVERY_S = 0.2
@@ -29,7 +29,7 @@ async def searchable(maeari: Maeari, documents: int, cores: Cores) -> AsyncItera
     """Post so many messages and have them indexed; the index is gone after the block."""
     async with fresh_index(maeari.stores), opened_elastic(maeari.stores) as elastic:
         async with maeari.backend(cores.server) as backend, maeari.indexer(cores.server):
-            await send(backend, _channels(backend.port), _PRIVATE, 1)
+            await send(backend, _channels(backend.port), len(PRIVATE_CHANNELS), 1)
             await send(backend, _messages(backend.port, documents), documents, _CONNECTIONS)
             await until_indexed(elastic, documents)
         yield elastic
@@ -59,16 +59,14 @@ async def send(backend: RunningService, requests: Iterator[bytes], number: int, 
 
 
 def _channels(port: int) -> Iterator[bytes]:
-    for number in range(_PRIVATE):
-        channel_id = f"private-{number}"
+    for channel_id in PRIVATE_CHANNELS:
         yield _request(port, "/channels", {"channel_id": channel_id, "name": channel_id, "private": True})
 
 
 def _messages(port: int, documents: int) -> Iterator[bytes]:
     chance = random.Random(1)
-    for number in range(documents):
-        place = number % (_PUBLIC + _PRIVATE)
-        channel_id = f"private-{place}" if place < _PRIVATE else f"public-{place}"
+    channel_ids = itertools.cycle(PRIVATE_CHANNELS + PUBLIC_CHANNELS)
+    for number, channel_id in enumerate(itertools.islice(channel_ids, documents)):
         yield _request(port, "/messages", {"channel_id": channel_id, "content": content(chance, number)})
 
 

@@ -5,7 +5,16 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.against_node.figures import Comparison, Figure, Spread, comparisons
+from bench.against_node.figures import (
+    BUS_OFF,
+    BUS_ON,
+    READ,
+    Comparison,
+    Figure,
+    Spread,
+    comparisons,
+    within,
+)
 
 
 def as_json(surroundings: dict[str, str], figures: Sequence[Figure]) -> str:
@@ -14,6 +23,10 @@ def as_json(surroundings: dict[str, str], figures: Sequence[Figure]) -> str:
         "machine": surroundings,
         "figures": [dataclasses.asdict(figure) for figure in figures],
         "comparisons": [dataclasses.asdict(each) for each in comparisons(figures)],
+        "guide": {
+            name: {contender: dataclasses.asdict(ratio) for contender, ratio in spreads.items()}
+            for name, spreads in _guide(figures).items()
+        },
     }
     return json.dumps(document, ensure_ascii=False, indent=2)
 
@@ -28,10 +41,24 @@ def table(surroundings: dict[str, str], figures: Sequence[Figure]) -> Iterator[s
             yield ""
             yield f"{said} ({each.unit})"
         yield _row(each)
+    for name, spreads in _guide(figures).items():
+        yield ""
+        yield name
+        for contender, ratio in spreads.items():
+            yield f"  {contender:<9}{said_spread(ratio, 2)}"
+
+
+def _guide(figures: Sequence[Figure]) -> dict[str, dict[str, Spread]]:
+    found = {
+        "guide: posts/s with the event bus to those without": within(figures, BUS_ON, BUS_OFF),
+        "guide: posts/s to searches/s": within(figures, BUS_ON, READ),
+    }
+    return {name: spreads for name, spreads in found.items() if spreads}
 
 
 def _row(each: Comparison) -> str:
     beside = [
+        "" if each.kept_up else "the rate was not reached",
         f"CPU {each.cpu_ms_each:.3f} ms each" if each.cpu_ms_each is not None else "",
         f"{each.instructions_each:,.0f} instructions each" if each.instructions_each is not None else "",
         f"Elasticsearch {each.search_ms_each:.2f} ms each" if each.search_ms_each is not None else "",

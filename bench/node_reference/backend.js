@@ -2,10 +2,14 @@
 "use strict";
 
 const { randomUUID } = require("node:crypto");
+const { readFileSync } = require("node:fs");
 const { endWith, env, openDatabase, openProducer, openSearch, topic } = require("./stores");
 
 const INSERT = `INSERT INTO guide_messages (message_id, channel_id, author_id, content, mentions, created_at)
   VALUES ($1, $2, $3, $4, $5, $6)`;
+
+// Whole searches by their words, where both sides are to ask Elasticsearch the same; else it is a match.
+const QUESTIONS = env.QUESTIONS ? JSON.parse(readFileSync(env.QUESTIONS)) : {};
 
 let database, producer, search;
 
@@ -20,7 +24,8 @@ async function post({ channel_id, author_id, content, mentions = [] }) {
 }
 
 async function find({ q, limit = 20 }) {
-  const found = await search.search({ index: env.SEARCH_ALIAS, query: { match: { content: q } }, size: Number(limit) });
+  const question = QUESTIONS[q] ?? { query: { match: { content: q } } };
+  const found = await search.search({ index: env.SEARCH_ALIAS, size: Number(limit), ...question });
   return found.hits.hits;
 }
 
