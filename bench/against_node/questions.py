@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from backbone.search import Rights, SearchQuery
+from backbone.search import Rights
 from backbone.search.elasticsearch.marking import marks
 from backbone.search.elasticsearch.query import BY_RELEVANCE, bool_query
+from backend.queries.search_query import parse_query
 from bench.server import HOST
 
 SEARCHER = "bench-searcher"
@@ -16,6 +18,8 @@ PRIVATE_CHANNELS = tuple(f"private-{number}" for number in range(20))
 PUBLIC_CHANNELS = tuple(f"public-{number}" for number in range(100))
 QUESTIONS = ("배포를", "회의는", "dashboard", "release", "검색", "고객", "merged", "일정이")
 HITS = 20
+# For dates, of which no question has any.
+_TIMEZONE = ZoneInfo("UTC")
 
 
 def search_request(port: int, question: str) -> bytes:
@@ -36,7 +40,7 @@ def write_questions(folder: Path) -> Path:
 
 def asked_by_maeari(question: str) -> dict[str, Any]:
     """Return the body of the search for a first page by relevance, but for its point in time."""
-    clause = bool_query(SearchQuery(words=(question,)), Rights(PRIVATE_CHANNELS))
+    clause = bool_query(parse_query(question, _TIMEZONE), Rights(PRIVATE_CHANNELS))
     assert clause is not None, "every question has words"
     return {
         "query": clause,
