@@ -25,7 +25,7 @@ _OWNER = "bench-owner"
 _FIRST = 100
 _AUTHORS = 50
 _CONNECTIONS = 64
-WARM_UP_POSTS = 50
+_WARM_UP_POSTS = 50
 # What follows the last frame in this time would be one too many.
 _SETTLED_S = 0.3
 _NUMBER = re.compile(rb"bench post ([0-9]+)")
@@ -77,9 +77,11 @@ class Platform:
             arrivals, frame_bytes = await gathered()
         return [arrival - moment for arrival in arrivals], frame_bytes
 
-    async def latency(self, posts_per_second: float, posts: int) -> FrameLatency:
+    async def latency(
+        self, posts_per_second: float, posts: int, warm_up_posts: int = _WARM_UP_POSTS
+    ) -> FrameLatency:
         """Mention one user after the other at a fixed rate, and wait for each one's frame."""
-        await self._mention(posts_per_second, WARM_UP_POSTS)
+        await self._mention(posts_per_second, warm_up_posts)
         return await self._mention(posts_per_second, posts)
 
     async def _mention(self, posts_per_second: float, posts: int) -> FrameLatency:

@@ -23,7 +23,7 @@ _NOTICED_WITHIN_S = 1.0
 _ASK_EVERY_S = 0.05
 # Servers' ports lie below the ephemeral ones, which connections of others may hold.
 _PORTS = range(20_000, 32_000)
-MAEARI = (sys.executable, "-m", "maeari")
+PROGRAM = (sys.executable, "-m", "maeari")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class RunningService:
 
 @asynccontextmanager
 async def running_backend(
-    settings: Settings, core: int | None, program: Sequence[str] = MAEARI, **variables: object
+    settings: Settings, core: int | None, program: Sequence[str] = PROGRAM, **variables: object
 ) -> AsyncIterator[RunningService]:
     """Run a backend on the stores of `settings`, on one core where one is given.
 
@@ -116,7 +116,7 @@ async def _running(
     settings: Settings,
     core: int | None,
     variables: Mapping[str, object],
-    program: Sequence[str] = MAEARI,
+    program: Sequence[str] = PROGRAM,
 ) -> AsyncIterator[RunningService]:
     port = free_port()
     own = environment(settings, **{port_setting: port}, **variables)

@@ -17,6 +17,7 @@ from backbone.wiring import open_eventlog
 from bench.against_node.contenders import Contender, Node
 from bench.against_node.elastic import Elastic, opened_elastic
 from bench.against_node.figures import MAEARI, Figure
+from bench.against_node.plan import at_rate
 from bench.against_node.searchable import until_indexed
 from bench.cores import Cores, on_core, pinned
 from bench.crowd import Crowd
@@ -146,7 +147,8 @@ async def told(contender: Contender, pair: int, rate: float, seconds: float, cor
         with Crowd(port) as crowd:
             platform = Platform(backend, notifier, crowd)
             await platform.add_idle(_MENTIONED)
-            latency = await platform.latency(rate, max(1, round(rate * seconds)))
+            posts, warm_up = at_rate(rate, seconds)
+            latency = await platform.latency(rate, posts, warm_up)
     return [
         Figure(
             what=what,

@@ -13,9 +13,7 @@ from bench.against_node.questions import write_questions
 from bench.against_node.variant import NO_RELAY, PLAIN_MATCH
 from bench.npm import NodeFolder
 from bench.server import (
-    MAEARI as PROGRAM,
-)
-from bench.server import (
+    PROGRAM,
     RunningService,
     free_port,
     running_backend,

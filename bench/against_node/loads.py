@@ -15,6 +15,7 @@ from bench.against_node.elastic import Elastic
 from bench.against_node.figures import Figure
 from bench.against_node.instructions import instructions_of
 from bench.against_node.ledger import Ledger
+from bench.against_node.plan import at_rate, warm_up_s
 from bench.against_node.questions import HITS, QUESTIONS, search_request
 from bench.cores import Cores
 from bench.failure import MeasurementFailed
@@ -27,9 +28,6 @@ from bench.workload import Workload, post_request, with_keys
 
 POSTS = Workload("spread", channels=100, authors=1_000)
 _OK = 200
-# What V8 compiles, and what fills caches, is done by then.
-_WARM_UP_S = 3.0
-_WARM_UP_POSTS = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ async def latencies(
     load: Load, posts_per_second: float, contender: Contender, ledger: Ledger, track: Track
 ) -> Figure:
     """Measure the p99 of posts from the moments at which they were due. Raises MeasurementFailed."""
-    number = max(1, round(posts_per_second * load.seconds))
+    number, warm_up = at_rate(posts_per_second, load.seconds)
     run = f"{contender.name}-{load.pair}-fixed"
     lags_ns: list[int] = []
 
@@ -80,7 +78,7 @@ async def latencies(
             for n in itertools.count()
         )
         requests = with_keys(bare, run)
-        for count in (min(number, _WARM_UP_POSTS), number):
+        for count in (warm_up, number):
             lags_ns.clear()
             # Anew: servers close what is idle while the stores are looked at.
             free = [await Connection.to(backend.port, stack) for _ in range(load.connections)]
@@ -127,9 +125,10 @@ async def _put(
     load: Load, requests: Iterator[bytes], counted: int, backend: RunningService, track: Track
 ) -> tuple[Answered, int | None]:
     """Put the load on; return it, and the instructions executed for an answer, the warm-up's among them."""
-    warm_up_s = min(_WARM_UP_S, load.seconds)
     async with instructions_of(backend.process.pid, track.instructions) as instructions:
-        answered = await put_load(requests, counted, load.connections, backend, load.seconds, warm_up_s)
+        answered = await put_load(
+            requests, counted, load.connections, backend, load.seconds, warm_up_s(load.seconds)
+        )
     answers = answered.warm_up.acknowledged + answered.measured.acknowledged
     if not answered.measured.acknowledged:
         raise MeasurementFailed(f"the {backend.name} acknowledged nothing in {load.seconds:g} s")

@@ -6,6 +6,9 @@ from typing import TypeVar
 
 SUBJECTS = ("posts", "latency", "search", "indexing", "notifications", "fold", "memory", "guide")
 
+# What V8 compiles, what fills caches, and what is found at a start, is done by then.
+WARM_UP_S = 3.0
+
 C = TypeVar("C")
 
 
@@ -34,3 +37,13 @@ def turns(pairs: int, contenders: Sequence[C]) -> Iterator[tuple[int, C]]:
     for pair in range(1, pairs + 1):
         for contender in contenders:
             yield pair, contender
+
+
+def warm_up_s(seconds: float) -> float:
+    """Return how long a server is warmed up before a load of so many seconds."""
+    return min(WARM_UP_S, seconds)
+
+
+def at_rate(per_second: float, seconds: float) -> tuple[int, int]:
+    """Return how many posts a load at a fixed rate has, and how many its warm-up."""
+    return max(1, round(per_second * seconds)), max(1, round(per_second * warm_up_s(seconds)))

@@ -19,10 +19,9 @@ from bench.against_node.figures import BUS_OFF, BUS_ON, MAEARI, READ, Figure
 from bench.against_node.ledger import Ledger, opened_ledger
 from bench.against_node.loads import Load, Track, latencies, posts, searches
 from bench.against_node.memory import memory
-from bench.against_node.plan import Plan, turns
+from bench.against_node.plan import Plan, at_rate, turns
 from bench.against_node.searchable import searchable
 from bench.backlog import tell_backlog
-from bench.notifying import WARM_UP_POSTS
 from bench.npm import NodeFolder
 from bench.rebuild_log import tell_log
 from bench.scratch import scratch_stores
@@ -129,7 +128,7 @@ class Measuring:
                 figures = await consuming.told(
                     contender, pair, plan.mentions_per_second, plan.seconds, self.track.cores
                 )
-                await ledger.require(figures[0].counted + WARM_UP_POSTS)
+                await ledger.require(sum(at_rate(plan.mentions_per_second, plan.seconds)))
                 for figure in figures:
                     self.write_down(figure)
 
