@@ -42,7 +42,7 @@ def backlog(messages: int, seed: int = 1) -> Iterator[MessageCreated]:
             message_id=clock.new_id("msg_"),
             channel_id=channel_id,
             author_id=f"author-{chance.randrange(AUTHORS):04}",
-            content=f"{' '.join(chance.choices(_PHRASES, k=5))} #{number}",
+            content=content(chance, number),
             sequence=last[channel_id],
             version=last[channel_id],
             created_at=format_ms(now_ms),
@@ -55,6 +55,11 @@ def backlog(messages: int, seed: int = 1) -> Iterator[MessageCreated]:
             private=False,
             payload=message,
         )
+
+
+def content(chance: random.Random, number: int) -> str:
+    """Return some 80 characters in Korean and English, and the number."""
+    return f"{' '.join(chance.choices(_PHRASES, k=5))} #{number}"
 
 
 async def tell_backlog(eventlog: EventLog, messages: int) -> None:
