@@ -28,14 +28,19 @@ _PHRASES = (
 )
 
 
-def backlog(messages: int, seed: int = 1) -> Iterator[MessageCreated]:
+def channel_of(number: int) -> str:
+    """Return the id of a channel of a backlog."""
+    return f"channel-{number:03}"
+
+
+def backlog(messages: int, seed: int = 1, channels: int = CHANNELS) -> Iterator[MessageCreated]:
     """Yield the events of so many messages in Korean and English, some 80 characters each."""
     chance = random.Random(seed)
     clock = SystemClock()
-    last = dict.fromkeys((f"channel-{number:03}" for number in range(CHANNELS)), 1)
-    channels = list(last)
+    last = dict.fromkeys(map(channel_of, range(channels)), 1)
+    channel_ids = list(last)
     for number in range(messages):
-        channel_id = chance.choice(channels)
+        channel_id = chance.choice(channel_ids)
         last[channel_id] += 1
         now_ms = clock.now_ms()
         message = Message(

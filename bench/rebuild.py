@@ -56,7 +56,7 @@ async def run(settings: Settings, plan: Plan, json: bool) -> int:
     Raises SetupError or Unavailable, whose texts are one line.
     """
     runs: list[RebuildRun] = []
-    surroundings = _surroundings(settings)
+    surroundings = surroundings_of(settings)
     try:
         with shown_progress() as progress:
             for messages in plan.messages:
@@ -173,7 +173,8 @@ def _environment(stores: Settings) -> Mapping[str, str]:
     return environment(stores, ARCHIVE_URL=archive_url(stores))
 
 
-def _surroundings(settings: Settings) -> dict[str, str]:
+def surroundings_of(settings: Settings) -> dict[str, str]:
+    """Return what the figures depend on, beside the code."""
     database = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
     eventlog = "Kafka" if settings.eventlog_url.startswith("kafka://") else "embedded"
     search = "Elasticsearch" if settings.search_url.startswith("http") else "embedded"

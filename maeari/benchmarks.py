@@ -181,6 +181,31 @@ def bench_node(
     run_work(settings, lambda: run(settings, plan, Files(path, html or path.with_suffix(".html")), as_json))
 
 
+@bench.command("growth")
+@click.option(
+    "--messages",
+    default="1000,10000,100000",
+    show_default=True,
+    callback=lambda _context, _option, value: _numbers(value, 10_000_000),
+    help="Sizes.",
+)
+@click.option(
+    "--channels",
+    default="1,10000",
+    show_default=True,
+    callback=lambda _context, _option, value: _numbers(value, 100_000),
+    help="Over so many channels.",
+)
+@click.option("--requests", type=click.IntRange(1), default=50, show_default=True, help="Of each route.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def bench_growth(messages: tuple[int, ...], channels: tuple[int, ...], requests: int, as_json: bool) -> None:
+    """Measure how the cost of each route and process grows with the messages."""
+    from bench.growth import Plan, run  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    run_work(settings, lambda: run(settings, Plan(messages, channels, requests), as_json))
+
+
 def _now() -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
 
