@@ -28,21 +28,26 @@ _PHRASES = (
 )
 
 
-def backlog(messages: int, seed: int = 1) -> Iterator[MessageCreated]:
+def channel_of(number: int) -> str:
+    """Return the id of a channel of a backlog."""
+    return f"channel-{number:03}"
+
+
+def backlog(messages: int, seed: int = 1, channels: int = CHANNELS) -> Iterator[MessageCreated]:
     """Yield the events of so many messages in Korean and English, some 80 characters each."""
     chance = random.Random(seed)
     clock = SystemClock()
-    last = dict.fromkeys((f"channel-{number:03}" for number in range(CHANNELS)), 1)
-    channels = list(last)
+    last = dict.fromkeys(map(channel_of, range(channels)), 1)
+    channel_ids = list(last)
     for number in range(messages):
-        channel_id = chance.choice(channels)
+        channel_id = chance.choice(channel_ids)
         last[channel_id] += 1
         now_ms = clock.now_ms()
         message = Message(
             message_id=clock.new_id("msg_"),
             channel_id=channel_id,
             author_id=f"author-{chance.randrange(AUTHORS):04}",
-            content=f"{' '.join(chance.choices(_PHRASES, k=5))} #{number}",
+            content=content(chance, number),
             sequence=last[channel_id],
             version=last[channel_id],
             created_at=format_ms(now_ms),
@@ -55,6 +60,11 @@ def backlog(messages: int, seed: int = 1) -> Iterator[MessageCreated]:
             private=False,
             payload=message,
         )
+
+
+def content(chance: random.Random, number: int) -> str:
+    """Return some 80 characters in Korean and English, and the number."""
+    return f"{' '.join(chance.choices(_PHRASES, k=5))} #{number}"
 
 
 async def tell_backlog(eventlog: EventLog, messages: int) -> None:

@@ -99,7 +99,7 @@ class LoadGenerator:
             self._connections.append(connection)
 
     async def run(self, seconds: float) -> Tally:
-        """Send for so long, then wait for the answers to what is in flight; return what came of it.
+        """Send for so long, or until no request is left, then wait for the answers; return what came of it.
 
         What is not answered within 30 s counts as lost, and its connection is of no more use.
         """
@@ -107,7 +107,7 @@ class LoadGenerator:
         self._all_answered.clear()
         self._sending = True
         started_ns = perf_counter_ns()
-        asyncio.get_running_loop().call_later(seconds, self._stop_sending)
+        stop = asyncio.get_running_loop().call_later(seconds, self._stop_sending)
         for connection in self._connections:
             if connection.usable:
                 connection.send()
@@ -117,6 +117,8 @@ class LoadGenerator:
                 await self._all_answered.wait()
         except TimeoutError:
             self.close()
+        finally:
+            stop.cancel()
         tally.elapsed_ns = perf_counter_ns() - started_ns
         return tally
 
@@ -129,8 +131,12 @@ class LoadGenerator:
         """Return what is sent next; None when nothing more is."""
         if not self._sending:
             return None
+        request = next(self._requests, None)
+        if request is None:
+            self._stop_sending()
+            return None
         self._in_flight += 1
-        return next(self._requests)
+        return request
 
     def answered(self, status: int, latency_ns: int) -> None:
         """Take the answer to a request in."""

@@ -82,7 +82,7 @@ class _WatchedIndexer(Indexer):
 
 async def index_in_bulk(stores: Settings, eventlog: EventLog, documents: int, pair: int) -> IndexRun:
     """Measure the product's indexer on so many documents. Raises Unavailable or MeasurementFailed."""
-    async with _fresh_index(stores, f"bulk-{pair}") as search:
+    async with fresh_index(_under(stores, f"bulk-{pair}")) as search:
         watch = _Stopwatch()
         indexer = _WatchedIndexer(eventlog, search, f"{stores.search_alias}-bulk-{pair}", watch)
         try:
@@ -97,7 +97,8 @@ async def index_in_bulk(stores: Settings, eventlog: EventLog, documents: int, pa
 
 async def index_one_by_one(stores: Settings, eventlog: EventLog, documents: int, pair: int) -> IndexRun:
     """Measure an indexer as it is written at first. Raises Unavailable or MeasurementFailed."""
-    async with _fresh_index(stores, f"single-{pair}") as search, _requests(stores, search, pair) as put:
+    own = _under(stores, f"single-{pair}")
+    async with fresh_index(own) as search, _requests(stores, search, pair) as put:
         consumer = await eventlog.consumer(f"{stores.search_alias}-single-{pair}", TOPICS)
         watch = _Stopwatch()
         try:
@@ -117,9 +118,9 @@ async def index_one_by_one(stores: Settings, eventlog: EventLog, documents: int,
 
 
 @asynccontextmanager
-async def _fresh_index(stores: Settings, name: str) -> AsyncIterator[SearchIndex]:
-    """Make an index under an alias of its own, and drop it at the end."""
-    search = open_search(_under(stores, name))
+async def fresh_index(stores: Settings) -> AsyncIterator[SearchIndex]:
+    """Make an index under the alias of `stores`, and drop it at the end."""
+    search = open_search(stores)
     try:
         await search.ensure()
         yield search

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -17,7 +18,7 @@ from bench.workload import Workload
 
 WARM_UP_S = 1.0
 _TOLD_WITHIN_S = 120.0
-_CREATED = 201
+CREATED = 201
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class _Load:
+class Load:
     """What came of the warm-up and of the load, and the CPU seconds that the load took on both sides."""
 
     warm_up: Tally
@@ -51,7 +52,8 @@ async def measure(
     Raises MeasurementFailed.
     """
     load_average = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-    load = await _put_load(step, name, backend, seconds)
+    requests = step.workload.requests(name, f"{HOST}:{backend.port}")
+    load = await put_load(requests, CREATED, step.connections, backend, seconds)
     untold = await _untold(database)
     await _until_told(database, backend)
     warm_up, measured = load.warm_up, load.measured
@@ -70,38 +72,51 @@ async def measure(
         other_answers=warm_up.others.total() + measured.others.total(),
         lost=warm_up.lost + measured.lost,
         per_second=round(measured.acknowledged / elapsed_s, 1),
-        p50_ms=_ms(percentile(ascending, 50)),
-        p95_ms=_ms(percentile(ascending, 95)),
-        p99_ms=_ms(percentile(ascending, 99)),
+        p50_ms=in_ms(percentile(ascending, 50)),
+        p95_ms=in_ms(percentile(ascending, 95)),
+        p99_ms=in_ms(percentile(ascending, 99)),
         stored=await _stored(database, step.workload.channel_ids(name)),
         untold_events=untold,
-        server_cpu_ms_per_post=_ms_each(load.server_cpu_s, measured.acknowledged),
+        server_cpu_ms_per_post=ms_each(load.server_cpu_s, measured.acknowledged),
         generator_cpu_percent=round(load.own_cpu_s / elapsed_s * 100, 1),
         load_average=load_average,
     )
 
 
-async def _put_load(step: Step, name: str, backend: RunningService, seconds: float) -> _Load:
-    generator = LoadGenerator(step.workload.requests(name, f"{HOST}:{backend.port}"), counted=_CREATED)
+async def put_load(
+    requests: Iterator[bytes],
+    counted: int,
+    connections: int,
+    server: RunningService,
+    seconds: float,
+    warm_up_s: float = WARM_UP_S,
+) -> Load:
+    """Warm a server up and put the load on it; answers of the status `counted` count.
+
+    Raises MeasurementFailed.
+    """
+    generator = LoadGenerator(requests, counted)
     try:
-        await generator.connect(HOST, backend.port, step.connections)
-        warm_up = await generator.run(WARM_UP_S)
-        server_before_s, own_before_s = backend.cpu_s(), time.process_time()
+        await generator.connect(HOST, server.port, connections)
+        warm_up = await generator.run(warm_up_s)
+        server_before_s, own_before_s = server.cpu_s(), time.process_time()
         measured = await generator.run(seconds)
-        server_s, own_s = backend.cpu_s(), time.process_time()
+        server_s, own_s = server.cpu_s(), time.process_time()
     except OSError as error:
-        raise MeasurementFailed(f"the backend takes no connection: {error.strerror}") from error
+        raise MeasurementFailed(f"the {server.name} takes no connection: {error.strerror}") from error
     finally:
         generator.close()
     server_cpu_s = None if server_s is None or server_before_s is None else server_s - server_before_s
-    return _Load(warm_up, measured, server_cpu_s, own_s - own_before_s)
+    return Load(warm_up, measured, server_cpu_s, own_s - own_before_s)
 
 
-def _ms(time_ns: int) -> float:
+def in_ms(time_ns: int) -> float:
+    """Return nanoseconds as milliseconds."""
     return round(time_ns / 1e6, 2)
 
 
-def _ms_each(seconds: float | None, number: int) -> float | None:
+def ms_each(seconds: float | None, number: int) -> float | None:
+    """Return the milliseconds that each of so many took; None where that is not known."""
     return None if seconds is None or not number else round(seconds * 1000 / number, 3)
 
 

@@ -1,21 +1,18 @@
 """A bare `ws` server in Node.js, to compare fan-outs with: npm fetches `ws` into a temporary folder."""
 
 import asyncio
-import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from backbone.errors import SetupError
 from bench.failure import MeasurementFailed
+from bench.npm import NotInstalled, installed
 
 _SOURCES = Path(__file__).parent / "node"
-_INSTALLED_WITHIN_S = 120.0
 _READY_WITHIN_S = 20.0
-_INSTALL = ("install", "--no-audit", "--no-fund", "--no-package-lock")
 
 
 @dataclass(frozen=True)
@@ -34,14 +31,13 @@ class NodeServer:
 @asynccontextmanager
 async def running_node() -> AsyncIterator[NodeServer]:
     """Run the server while the block lasts. Raises SetupError where there is no Node.js, or no `ws`."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        raise SetupError("--node: there is no node, or no npm; install Node.js, or leave the option out")
-    with tempfile.TemporaryDirectory(prefix="maeari-bench-node-") as folder:
-        shutil.copytree(_SOURCES, folder, dirs_exist_ok=True)
-        await _install(npm, folder)
+    async with AsyncExitStack() as stack:
+        try:
+            folder = await stack.enter_async_context(installed(_SOURCES, "install", "--no-package-lock"))
+        except NotInstalled as error:
+            raise SetupError(f"--node: {error}, or leave the option out") from error
         process = await asyncio.create_subprocess_exec(
-            node, "fan_out.js", cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            *folder.command("fan_out.js"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         try:
             yield NodeServer(await _port_of(process), process)
@@ -49,22 +45,6 @@ async def running_node() -> AsyncIterator[NodeServer]:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-
-
-async def _install(npm: str, folder: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        npm, *_INSTALL, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(_INSTALLED_WITHIN_S):
-            _, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        lines = errors.decode(errors="replace").strip().splitlines() or [f"npm exited {process.returncode}"]
-        raise SetupError(f"--node: npm cannot install ws: {lines[-1]}")
 
 
 async def _port_of(process: asyncio.subprocess.Process) -> int:

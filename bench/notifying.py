@@ -77,9 +77,11 @@ class Platform:
             arrivals, frame_bytes = await gathered()
         return [arrival - moment for arrival in arrivals], frame_bytes
 
-    async def latency(self, posts_per_second: float, posts: int) -> FrameLatency:
+    async def latency(
+        self, posts_per_second: float, posts: int, warm_up_posts: int = _WARM_UP_POSTS
+    ) -> FrameLatency:
         """Mention one user after the other at a fixed rate, and wait for each one's frame."""
-        await self._mention(posts_per_second, _WARM_UP_POSTS)
+        await self._mention(posts_per_second, warm_up_posts)
         return await self._mention(posts_per_second, posts)
 
     async def _mention(self, posts_per_second: float, posts: int) -> FrameLatency:
@@ -151,9 +153,8 @@ class Platform:
 async def running_platform(stores: Settings) -> AsyncIterator[Platform]:
     """Run a backend and a notifier on the stores, with no sockets yet. Raises MeasurementFailed."""
     # One user makes all members here, faster than people do.
-    generous = {"WRITE_RATE": 100_000, "WRITE_BURST": 100_000}
     async with (
-        running_backend(stores, None, **generous) as backend,
+        running_backend(stores, None, WRITE_RATE=100_000, WRITE_BURST=100_000) as backend,
         running_notifier(stores) as (notifier, port),
     ):
         with Crowd(port) as crowd:

@@ -23,11 +23,10 @@ from bench.failure import MeasurementFailed
 from bench.measured_process import ran
 from bench.rebuild_figures import RebuildRun, as_json, table
 from bench.rebuild_log import archive_log, archive_url, tell_log
-from bench.rebuild_reading import Read
+from bench.rebuild_reading import Read, reading_command
 from bench.report import machine
 from bench.scratch import scratch_stores
 from bench.server import environment
-from schemas.topics import MESSAGES_STATE
 
 FAILED = 1
 TARGETS = ("search", "database", "notifications")
@@ -57,7 +56,7 @@ async def run(settings: Settings, plan: Plan, json: bool) -> int:
     Raises SetupError or Unavailable, whose texts are one line.
     """
     runs: list[RebuildRun] = []
-    surroundings = _surroundings(settings)
+    surroundings = surroundings_of(settings)
     try:
         with shown_progress() as progress:
             for messages in plan.messages:
@@ -95,8 +94,7 @@ async def _measure(
 
 
 async def _reading(stores: Settings, kind: str, messages: int) -> RebuildRun:
-    command = [sys.executable, "-m", "bench.rebuild_reading", kind, MESSAGES_STATE.name]
-    output, peak_mib = await asyncio.to_thread(ran, command, _environment(stores))
+    output, peak_mib = await asyncio.to_thread(ran, reading_command(kind), _environment(stores))
     read = msgspec.json.decode(output, type=Read)
     if read.records != messages or (kind == "fold" and read.messages != messages):
         raise MeasurementFailed(f"{kind} read {read.records:,} of {messages:,} records")
@@ -175,7 +173,8 @@ def _environment(stores: Settings) -> Mapping[str, str]:
     return environment(stores, ARCHIVE_URL=archive_url(stores))
 
 
-def _surroundings(settings: Settings) -> dict[str, str]:
+def surroundings_of(settings: Settings) -> dict[str, str]:
+    """Return what the figures depend on, beside the code."""
     database = "SQLite" if settings.database_url.startswith("sqlite") else "PostgreSQL"
     eventlog = "Kafka" if settings.eventlog_url.startswith("kafka://") else "embedded"
     search = "Elasticsearch" if settings.search_url.startswith("http") else "embedded"

@@ -9,7 +9,7 @@ from backbone.clock import SystemClock
 from backbone.eventlog import EventLog, NewRecord
 from backbone.settings import Settings
 from backbone.wiring import open_archive, open_eventlog
-from bench.backlog import CHANNELS, backlog
+from bench.backlog import CHANNELS, backlog, channel_of
 from bench.server import running_archiver
 from schemas.channels import Channel
 from schemas.clock import format_ms
@@ -21,13 +21,15 @@ _SENT_AT_ONCE = 2_000
 _ASK_EVERY_S = 0.5
 
 
-async def tell_log(eventlog: EventLog, messages: int) -> None:
+async def tell_log(eventlog: EventLog, messages: int, channels: int = CHANNELS) -> None:
     """Append the events of so many messages, of their channels, and the states. Raises Unavailable."""
     producer = await eventlog.producer()
     try:
-        await producer.send([_created(f"channel-{number:03}") for number in range(CHANNELS)])
+        for first in range(0, channels, _SENT_AT_ONCE):
+            made = range(first, min(first + _SENT_AT_ONCE, channels))
+            await producer.send([_created(channel_of(number)) for number in made])
         batch: list[NewRecord] = []
-        for event in backlog(messages):
+        for event in backlog(messages, channels=channels):
             batch += _records(event)
             if len(batch) >= _SENT_AT_ONCE:
                 await producer.send(batch)

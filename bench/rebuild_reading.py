@@ -1,7 +1,8 @@
 """One way of reading a topic, in a process of its own: `python -m bench.rebuild_reading KIND TOPIC`.
 
 `client` is the client library alone (aiokafka), `reader` the port over it, with nothing done to the records;
-`fold` keeps the newest version of each message in memory. Prints one line of JSON on stdout.
+`fold` keeps the newest version of each message in memory, `states` its whole newest state. Prints one line of
+JSON on stdout.
 """
 
 import asyncio
@@ -16,7 +17,9 @@ from backbone.eventlog import EventLog, Record
 from backbone.settings import Settings, read_settings
 from backbone.wiring import open_eventlog
 from rebuilder.search.newest import Newest
-from schemas.topics import ALL_TOPICS
+from schemas.messages import MessageState
+from schemas.states import decode_state
+from schemas.topics import ALL_TOPICS, MESSAGES_STATE
 
 AT_ONCE = 500
 
@@ -37,11 +40,31 @@ async def read(settings: Settings, kind: str, topic: str) -> Read:
             return await _with_client(settings, eventlog, topic)
         if kind == "reader":
             return await _with_reader(eventlog, topic, lambda _records: None)
+        if kind == "states":
+            states: dict[str, MessageState] = {}
+            found = await _with_reader(eventlog, topic, lambda records: _keep(states, records))
+            return msgspec.structs.replace(found, messages=len(states))
         newest = Newest(at_most=sys.maxsize)
         found = await _with_reader(eventlog, topic, newest.of)
         return msgspec.structs.replace(found, messages=len(newest.versions))
     finally:
         await eventlog.close()
+
+
+def reading_command(kind: str, topic: str = MESSAGES_STATE.name) -> tuple[str, ...]:
+    """Return the command of a reading in a process of its own."""
+    return (sys.executable, "-m", "bench.rebuild_reading", kind, topic)
+
+
+def _keep(states: dict[str, MessageState], records: Sequence[Record]) -> None:
+    for record in records:
+        if record.value is None:
+            states.pop(record.key or "", None)
+            continue
+        state = decode_state(record.value)
+        before = states.get(state.message_id)
+        if before is None or before.version <= state.version:
+            states[state.message_id] = state
 
 
 async def _with_reader(eventlog: EventLog, topic: str, done: Callable[[Sequence[Record]], object]) -> Read:

@@ -9,10 +9,13 @@ import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from backbone.errors import SetupError
 from bench.figures import Measurement, ratios
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Measurement))
 
@@ -20,24 +23,27 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Measurement))
 class Sheet(Protocol):
     """Where measurements are written down as they come."""
 
-    def add(self, measurement: Measurement) -> None:
+    def add(self, measurement: "DataclassInstance") -> None:
         """Write one row, at once."""
 
 
 @contextmanager
-def csv_sheet(path: Path) -> Iterator[Sheet]:
-    """Open a CSV file for the block, with a line of names. Raises SetupError where that cannot be."""
+def csv_sheet(path: Path, kind: "type[DataclassInstance]" = Measurement) -> Iterator[Sheet]:
+    """Open a CSV file for the block, with a line of the names of this kind's fields.
+
+    Raises SetupError where that cannot be.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w", newline="", encoding="utf-8")
     except OSError as error:
         raise SetupError(f"--csv: cannot write {path}: {error.strerror}; name another file") from error
     with file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(kind)])
         writer.writeheader()
 
         class Written:
-            def add(self, measurement: Measurement) -> None:
+            def add(self, measurement: "DataclassInstance") -> None:
                 writer.writerow(dataclasses.asdict(measurement))
                 file.flush()
 

@@ -1,4 +1,4 @@
-"""Backend, indexer and notifier as processes, as users start them: ready in the block, stopped after it."""
+"""Processes that serve, the product's as users start them: ready in the block, stopped after it."""
 
 import asyncio
 import os
@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from backbone.settings import Settings
+from bench.cores import pinned
 from bench.failure import MeasurementFailed
 
 HOST = "127.0.0.1"
@@ -22,6 +23,7 @@ _NOTICED_WITHIN_S = 1.0
 _ASK_EVERY_S = 0.05
 # Servers' ports lie below the ephemeral ones, which connections of others may hold.
 _PORTS = range(20_000, 32_000)
+PROGRAM = (sys.executable, "-m", "maeari")
 
 
 @dataclass(frozen=True)
@@ -68,30 +70,33 @@ class RunningService:
 
 @asynccontextmanager
 async def running_backend(
-    settings: Settings, core: int | None, **variables: object
+    settings: Settings, core: int | None, program: Sequence[str] = PROGRAM, **variables: object
 ) -> AsyncIterator[RunningService]:
     """Run a backend on the stores of `settings`, on one core where one is given.
 
-    `variables` are more settings, named without `MAEARI_`. Raises MeasurementFailed.
+    `program` is what the command is given to; `variables` are more settings, named without `MAEARI_`.
+    Raises MeasurementFailed.
     """
-    async with _running("backend", "PORT", settings, core, variables) as service:
+    async with _running("backend", "PORT", settings, core, variables, program) as service:
         yield service
 
 
 @asynccontextmanager
-async def running_indexer(settings: Settings) -> AsyncIterator[RunningService]:
+async def running_indexer(settings: Settings, core: int | None = None) -> AsyncIterator[RunningService]:
     """Run an indexer on the stores of `settings`. Raises MeasurementFailed."""
     # Without a name of its own it leaves its group at once when it ends.
-    async with _running("indexer", "METRICS_PORT", settings, None, {"INSTANCE": "none"}) as service:
+    async with _running("indexer", "METRICS_PORT", settings, core, {"INSTANCE": "none"}) as service:
         yield service
 
 
 @asynccontextmanager
-async def running_notifier(settings: Settings) -> AsyncIterator[tuple[RunningService, int]]:
+async def running_notifier(
+    settings: Settings, core: int | None = None
+) -> AsyncIterator[tuple[RunningService, int]]:
     """Run a notifier on the stores of `settings`; yield it, and the port of its sockets."""
-    port = _free_port()
+    port = free_port()
     variables = {"INSTANCE": "none", "WEBSOCKET_PORT": port}
-    async with _running("notifier", "METRICS_PORT", settings, None, variables) as service:
+    async with _running("notifier", "METRICS_PORT", settings, core, variables) as service:
         yield service, port
 
 
@@ -106,21 +111,42 @@ async def running_archiver(settings: Settings, **variables: object) -> AsyncIter
 
 @asynccontextmanager
 async def _running(
-    name: str, port_setting: str, settings: Settings, core: int | None, variables: Mapping[str, object]
+    name: str,
+    port_setting: str,
+    settings: Settings,
+    core: int | None,
+    variables: Mapping[str, object],
+    program: Sequence[str] = PROGRAM,
 ) -> AsyncIterator[RunningService]:
-    port = _free_port()
+    port = free_port()
+    own = environment(settings, **{port_setting: port}, **variables)
     log = settings.data / f"{name}.log"
+    async with running_program(name, (*program, name), own, port, log, core) as service:
+        yield service
+
+
+@asynccontextmanager
+async def running_program(
+    name: str,
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    port: int,
+    log: Path,
+    core: int | None,
+) -> AsyncIterator[RunningService]:
+    """Run any program that answers `GET /health/ready` at the port, with this whole environment.
+
+    Raises MeasurementFailed where it does not come up, ends by itself, or with another exit code than 0.
+    """
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "maeari", name),
-            env=environment(settings, **{port_setting: port}, **variables),
+            *pinned(command, core),
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
         )
     try:
-        if core is not None:
-            os.sched_setaffinity(process.pid, {core})
         await _ready(process, port)
         service = RunningService(name, port, process, log)
         try:
@@ -197,7 +223,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens at."""
     while True:
         port = random.choice(_PORTS)
         with socket.socket() as probe:

@@ -54,3 +54,10 @@ def post_request(host: str, channel_id: str, author_id: str, number: int) -> byt
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def with_keys(requests: Iterator[bytes], run: str) -> Iterator[bytes]:
+    """Yield the requests, each with an `Idempotency-Key` of its own."""
+    for number, request in enumerate(requests):
+        line, _, rest = request.partition(b"\r\n")
+        yield b"%b\r\nIdempotency-Key: %b-%d\r\n%b" % (line, run.encode(), number, rest)

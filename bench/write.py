@@ -4,10 +4,7 @@ Guarantees: each measurement has a backend of its own on scratch stores, the two
 answers 201 count, and after each one the database must hold as many messages as were acknowledged.
 """
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from backbone.database.engine import Database
 from backbone.progress import Progress, shown_progress
 from backbone.settings import Settings
 from backbone.wiring import open_database
+from bench.cores import Cores, own_core
 from bench.failure import MeasurementFailed
 from bench.figures import Measurement
 from bench.measurement import Step, measure
@@ -61,19 +59,6 @@ class Plan:
         return self.repeats or (_QUOTED_PAIRS if connections == _QUOTED_CONNECTIONS else 1)
 
 
-@dataclass(frozen=True)
-class Cores:
-    """The core of the server and that of the load generator; None where they cannot be had."""
-
-    server: int | None = None
-    load: int | None = None
-
-    def __str__(self) -> str:
-        if self.server is None:
-            return f"{os.cpu_count()}, shared by backend, load and stores"
-        return f"{os.cpu_count()}; backend on {self.server}, load on {self.load}, stores on any"
-
-
 async def run(settings: Settings, plan: Plan, csv: Path, json: bool) -> int:
     """Measure; print the table or JSON on stdout, write the CSV as it goes. Return the exit code.
 
@@ -95,21 +80,6 @@ async def run(settings: Settings, plan: Plan, csv: Path, json: bool) -> int:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stderr.write(f"written to {csv}\n")
     return 0
-
-
-@contextmanager
-def own_core() -> Iterator[Cores]:
-    """Keep this process, the load generator, on one core for the block, where the system can."""
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
-    if len(allowed) < 2:
-        yield Cores()
-        return
-    cores = Cores(server=allowed[0], load=allowed[1])
-    os.sched_setaffinity(0, {allowed[1]})
-    try:
-        yield cores
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 async def _measure_all(

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import click
 
+from bench.against_node.plan import SUBJECTS
+from bench.against_node.plan import Plan as NodePlan
 from maeari.process import run_work, settings_or_exit
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -32,7 +36,7 @@ def bench() -> None:
 @click.option("--hot/--no-hot", default=True, help="Also the load of all authors on one channel.")
 @click.option(
     "--csv",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     help="Where the figures are written.  [default: bench-results/write-TIME.csv]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
@@ -51,7 +55,7 @@ def bench_write(
 
     settings = settings_or_exit()
     plan = Plan(connections, seconds, repeats, channels, authors, hot)
-    path = csv or Path("bench-results") / f"write-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.csv"
+    path = csv or Path("bench-results") / f"write-{_now()}.csv"
     run_work(settings, lambda: run(settings, plan, path, as_json))
 
 
@@ -128,6 +132,82 @@ def bench_rebuild(messages: tuple[int, ...], pairs: int, targets: tuple[str, ...
 
     settings = settings_or_exit()
     run_work(settings, lambda: run(settings, Plan(messages, pairs, targets or TARGETS), as_json))
+
+
+@bench.command("node")
+@click.option("--pairs", type=click.IntRange(1), default=5, show_default=True, help="Turns of each.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of each load.")
+@click.option("--connections", type=click.IntRange(1, 1_000), default=64, show_default=True, help="Of posts.")
+@click.option("--backlog", type=click.IntRange(10), default=50_000, show_default=True, help="To index.")
+@click.option("--states", type=click.IntRange(10), default=200_000, show_default=True, help="To fold.")
+@click.option(
+    "--posts", type=click.IntRange(100), default=100_000, show_default=True, help="Between looks at memory."
+)
+@click.option(
+    "--documents", type=click.IntRange(300), default=10_000, show_default=True, help="To search among."
+)
+@click.option("--only", type=click.Choice(SUBJECTS), multiple=True, help="May be repeated.  [default: all]")
+@click.option("--csv", type=_FILE, help="Where each figure goes.  [default: bench/results/node-TIME.csv]")
+@click.option("--html", type=_FILE, help="Where the plots go.  [default: beside the CSV]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def bench_node(
+    pairs: int,
+    seconds: float,
+    connections: int,
+    backlog: int,
+    states: int,
+    posts: int,
+    documents: int,
+    only: tuple[str, ...],
+    csv: Path | None,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure maeari and the guide in Node.js in turns, on the same servers: needs Node.js and npm."""
+    from bench.against_node.command import Files, run  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    plan = NodePlan(
+        pairs=pairs,
+        seconds=seconds,
+        connections=connections,
+        backlog=backlog,
+        states=states,
+        posts=posts,
+        documents=documents,
+        subjects=only or SUBJECTS,
+    )
+    path = csv or Path("bench", "results") / f"node-{_now()}.csv"
+    run_work(settings, lambda: run(settings, plan, Files(path, html or path.with_suffix(".html")), as_json))
+
+
+@bench.command("growth")
+@click.option(
+    "--messages",
+    default="1000,10000,100000",
+    show_default=True,
+    callback=lambda _context, _option, value: _numbers(value, 10_000_000),
+    help="Sizes.",
+)
+@click.option(
+    "--channels",
+    default="1,10000",
+    show_default=True,
+    callback=lambda _context, _option, value: _numbers(value, 100_000),
+    help="Over so many channels.",
+)
+@click.option("--requests", type=click.IntRange(1), default=50, show_default=True, help="Of each route.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+def bench_growth(messages: tuple[int, ...], channels: tuple[int, ...], requests: int, as_json: bool) -> None:
+    """Measure how the cost of each route and process grows with the messages."""
+    from bench.growth import Plan, run  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    run_work(settings, lambda: run(settings, Plan(messages, channels, requests), as_json))
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 def _numbers(text: str, most: int = 10_000) -> tuple[int, ...]:

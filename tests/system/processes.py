@@ -65,6 +65,7 @@ class Surroundings:
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     ports: Ports = field(default_factory=free_ports)
+    command_within_s: float = 60.0
 
     @property
     def data(self) -> Path:
@@ -100,7 +101,7 @@ class Surroundings:
             stderr=subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(self.command_within_s):
                 output, errors = await process.communicate()
         finally:
             if process.returncode is None:
