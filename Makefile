@@ -1,5 +1,6 @@
 # make dev         the whole platform in one process, on files, no server needed
 # make test        the whole suite, on the embedded adapters and on real servers, which it starts
+# make test-node   `maeari bench node` at a small size; needs Node.js, and fetches its packages with npm
 # make faults      the fault tests alone, each ROUNDS (5) times as long
 # make check       what must hold before a commit: format, lint, types, import directions, schema drift
 # make install     the environment with the locked dependencies
@@ -17,7 +18,7 @@ BROKERS ?=
 # How often each fault test does its harm under `make faults`.
 ROUNDS ?= 5
 
-.PHONY: help install dev test faults check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
+.PHONY: help install dev test test-node faults check format schemas lock stack-up stack-down stack-status stack-wipe stack-logs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,6 +31,10 @@ dev: $(VENV)/runtime.stamp
 test: $(VENV)/dev.stamp
 	@settings=$$($(STACK) up $(if $(BROKERS),--brokers $(BROKERS))) || exit 1; \
 	env $$settings $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-node: $(VENV)/dev.stamp
+	@settings=$$($(STACK) up $(if $(BROKERS),--brokers $(BROKERS))) || exit 1; \
+	env $$settings $(BIN)/python -m pytest -m npm $(PYTEST_ARGS)
 
 # They bring up a stack of their own, with the programs of the other.
 faults: $(VENV)/dev.stamp

@@ -37,6 +37,7 @@ CONTENDERS = {
 }
 
 
+@pytest.mark.npm
 @pytest.mark.timeout(600)
 async def test_figures_from_servers(stack: Settings, tmp_path: Path) -> None:
     """Each contender of each subject is measured, what was counted is in the stores, all scratch is gone."""
