@@ -14,10 +14,12 @@ from tests.system.test_bench_write import scratch_databases, scratch_topics
 SHORT = ("bench", "growth", "--messages", "20,60", "--channels", "3", "--requests", "2", "--json")
 
 
+@pytest.mark.timeout(300)
 async def test_figures_from_servers(stack: Settings, tmp_path: Path) -> None:
     """On the real servers: every cost at both sizes; databases and topics of the measurement are dropped."""
     before = await scratch_databases(stack) | await scratch_topics(stack)
-    report = json.loads(await Surroundings(tmp_path, servers(stack)).run(*SHORT))
+    surroundings = Surroundings(tmp_path, servers(stack), command_within_s=240)
+    report = json.loads(await surroundings.run(*SHORT))
     sizes: dict[str, list[int]] = {}
     for cost in report["costs"]:
         assert cost["each_ms"] > 0
