@@ -6,7 +6,8 @@ from html import escape
 from bench.against_node.figures import Comparison, Figure, comparisons
 from bench.against_node.told import said_spread
 
-_WIDTH, _NAME, _ROW = 900, 90, 26
+# The longest bar leaves room for what is said behind it.
+_WIDTH, _NAME, _BAR, _ROW = 1_000, 90, 440, 26
 _COLOURS = {"maeari": "#2f6f4f"}
 _OTHERS = "#8a8f98"
 _HEAD = """<!doctype html>
@@ -43,8 +44,8 @@ def _plots(found: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _bar(each: Comparison, top: int, most: float) -> str:
-    """Draw one contender; the bar takes half of the width, what is said of it the rest."""
-    scale = _WIDTH / 2 / most
+    """Draw one contender: its name, its bar, and what is said of it."""
+    scale = _BAR / most
     colour = _COLOURS.get(each.contender, _OTHERS)
     least, median, highest = (_NAME + value * scale for value in _three(each))
     middle = top + _ROW // 2

@@ -1,4 +1,5 @@
-// The write side and the search of the guide: a row, then an event, then the answer. HTTP=fastify takes express's place.
+// The write side and the search of the guide: a row, then an event, then the answer.
+// With HTTP=fastify that takes express's place.
 "use strict";
 
 const { randomUUID } = require("node:crypto");
@@ -14,11 +15,16 @@ const QUESTIONS = env.QUESTIONS ? JSON.parse(readFileSync(env.QUESTIONS)) : {};
 let database, producer, search;
 
 async function post({ channel_id, author_id, content, mentions = [] }) {
-  const message = { message_id: `msg_${randomUUID()}`, channel_id, author_id, content, mentions, created_at: new Date().toISOString() };
-  await database.query(INSERT, [message.message_id, channel_id, author_id, content, JSON.stringify(mentions), message.created_at]);
+  const message_id = `msg_${randomUUID()}`;
+  const created_at = new Date().toISOString();
+  const row = [message_id, channel_id, author_id, content, JSON.stringify(mentions), created_at];
+  await database.query(INSERT, row);
+  const message = { message_id, channel_id, author_id, content, mentions, created_at };
   if (producer) {
-    const event = { event_type: "message.created", event_id: `evt_${randomUUID()}`, timestamp: Date.now(), payload: message };
-    await producer.send({ topic: topic("messages.created"), acks: -1, messages: [{ key: channel_id, value: JSON.stringify(event) }] });
+    const event_id = `evt_${randomUUID()}`;
+    const event = { event_type: "message.created", event_id, timestamp: Date.now(), payload: message };
+    const messages = [{ key: channel_id, value: JSON.stringify(event) }];
+    await producer.send({ topic: topic("messages.created"), acks: -1, messages });
   }
   return message;
 }

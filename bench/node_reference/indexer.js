@@ -10,7 +10,8 @@ async function main() {
     eachMessage: async ({ message }) => {
       const { payload } = JSON.parse(message.value);
       const { content, author_id: author, channel_id: channel, created_at } = payload;
-      await search.index({ index: env.SEARCH_ALIAS, id: payload.message_id, document: { content, author, channel, created_at } });
+      const document = { content, author, channel, created_at };
+      await search.index({ index: env.SEARCH_ALIAS, id: payload.message_id, document });
     },
   });
   endWith(() => consumer.disconnect());

@@ -17,7 +17,8 @@ function connected(socket, request) {
 
 function notify({ message_id, channel_id, content, mentions }) {
   for (const user_id of mentions ?? []) {
-    const notification = { user_id, reason: "mention", title: "새 멘션", body: content, data: { message_id, channel_id } };
+    const data = { message_id, channel_id };
+    const notification = { user_id, reason: "mention", title: "새 멘션", body: content, data };
     const frame = JSON.stringify({ type: "notification", notification });
     for (const socket of socketsOf.get(user_id) ?? []) socket.send(frame);
   }

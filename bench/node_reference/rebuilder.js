@@ -1,4 +1,5 @@
-// The rebuilder of the guide: the newest state of each message, folded out of the state topic; says how long it took.
+// The rebuilder of the guide: the newest state of each message, folded out of the state topic.
+// It says how long that took.
 "use strict";
 
 const { consume, kafka, topic } = require("./stores");
@@ -8,7 +9,8 @@ async function main() {
   await admin.connect();
   const offsets = await admin.fetchTopicOffsets(topic("messages.state"));
   await admin.disconnect();
-  const ends = new Map(offsets.filter(({ low, high }) => low !== high).map(({ partition, high }) => [partition, BigInt(high)]));
+  const filled = offsets.filter(({ low, high }) => low !== high);
+  const ends = new Map(filled.map(({ partition, high }) => [partition, BigInt(high)]));
   const states = new Map();
   let records = 0, began = performance.now(), finished;
   const finish = new Promise((resolve) => { finished = resolve; });

@@ -1,4 +1,5 @@
-// The clients of the three stores, as a process of the guide makes them once; all addresses come from the environment.
+// The clients of the three stores, as a process of the guide makes them once.
+// All addresses come from the environment.
 "use strict";
 
 const { Client } = require("@elastic/elasticsearch");
@@ -6,7 +7,8 @@ const { Kafka, Partitioners, logLevel } = require("kafkajs");
 const { Pool } = require("pg");
 
 const env = process.env;
-const kafka = new Kafka({ clientId: "node-reference", brokers: (env.KAFKA_BROKERS ?? "").split(","), logLevel: logLevel.ERROR });
+const brokers = (env.KAFKA_BROKERS ?? "").split(",");
+const kafka = new Kafka({ clientId: "node-reference", brokers, logLevel: logLevel.ERROR });
 
 const TABLE = `CREATE TABLE IF NOT EXISTS guide_messages (
   message_id text PRIMARY KEY, channel_id text NOT NULL, author_id text NOT NULL,
@@ -25,7 +27,7 @@ async function openProducer() {
   return producer;
 }
 
-/** Reads a topic from its beginning, in the group that GROUP_ID names; resolves once the group has been joined. */
+/** Reads a topic from its beginning, in the group of GROUP_ID; resolves once that has been joined. */
 async function consume(topicName, handlers, joined = () => {}) {
   const consumer = kafka.consumer({ groupId: env.GROUP_ID });
   await consumer.connect();
