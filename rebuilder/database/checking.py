@@ -1,8 +1,10 @@
 """What the record shows to be wrong: events that are twice there, or otherwise, or not at all."""
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.database.engine import Database
+from backbone.database.tables import channels
 from rebuilder.database.side import Side
 
 GAPS_NAMED = 20
@@ -67,3 +69,9 @@ async def _gaps(connection: AsyncConnection) -> list[str]:
 
 def _numbers(first: int, last: int) -> str:
     return f"event {first:,} is missing" if first == last else f"events {first:,} to {last:,} are missing"
+
+
+async def nothing_in(live: Database) -> bool:
+    """Say whether a database holds no channel. Raises Unavailable."""
+    async with live.looking() as connection:
+        return (await connection.execute(select(channels.c.channel_id).limit(1))).first() is None

@@ -12,11 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from backbone.database.engine import Database
-from backbone.database.tables import channels
 from backbone.errors import SetupError
 from backbone.eventlog import Reader
 from backbone.progress import Progress
@@ -36,7 +34,7 @@ from rebuilder.database.report import DatabaseReport, Outcome
 from rebuilder.database.side import Beside, Side, beside, drop_side, found, make_side
 from rebuilder.database.sources import Source
 from rebuilder.database.states import number
-from rebuilder.database.storing import Contradicted, noted_offsets, noted_problems
+from rebuilder.database.storing import Contradicted, noted_problems, offsets_by_topic
 from rebuilder.database.structure import detail_of, restore
 from rebuilder.database.summary import counts_of, digests_of
 from rebuilder.database.ways import NotProven, Ways
@@ -175,7 +173,7 @@ class Rebuild:
         await self._catch_up(reader)
         with self.phases.timed("compare"):
             self.progress.step("compare")
-            empty = await self._nothing_live()
+            empty = await checking.nothing_in(self.live)
             if not empty:
                 await self._compare(reader)
         if self.ways.compare:
@@ -206,10 +204,6 @@ class Rebuild:
                 if behind < _LITTLE:
                     break
         await self._check_problems()
-
-    async def _nothing_live(self) -> bool:
-        async with self.live.looking() as connection:
-            return (await connection.execute(select(channels.c.channel_id).limit(1))).first() is None
 
     async def _compare(self, reader: Reader) -> None:
         """Look until one look finds all to be the same: what is only later is there in the next one."""
@@ -283,9 +277,6 @@ class Rebuild:
         problems = await noted_problems(self.side)
         described = self.live if outcome == "swapped" else self.side.database
         counts = await counts_of(described, sum(self.records), self.differing, len(problems))
-        offsets: dict[str, list[int]] = {}
-        for place, at in sorted((await noted_offsets(self.side)).items()):
-            offsets.setdefault(place.topic, []).append(at)
         with self.phases.timed("digest"):
             digests = await digests_of(described)
         return DatabaseReport(
@@ -296,7 +287,7 @@ class Rebuild:
             before=before,
             resumed=self.resumed,
             held_s=self.held_s,
-            offsets=offsets,
+            offsets=await offsets_by_topic(self.side),
             beginnings=dict(await self.source.beginnings()),
             counts=counts,
             digests=digests.as_text(),

@@ -151,6 +151,14 @@ async def noted_offsets(side: Side) -> dict[TopicPartition, int]:
     return {TopicPartition(row.topic, row.partition): row.position for row in rows}
 
 
+async def offsets_by_topic(side: Side) -> dict[str, list[int]]:
+    """Return the same by topic, one a partition, in order."""
+    found: dict[str, list[int]] = {}
+    for place, at in sorted((await noted_offsets(side)).items()):
+        found.setdefault(place.topic, []).append(at)
+    return found
+
+
 async def noted_problems(side: Side) -> list[Problem]:
     """Return the records that could not be read, in order."""
     query = select(problems).order_by(problems.c.topic, problems.c.partition, problems.c.at_offset)
