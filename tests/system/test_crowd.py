@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from rich import print as show
 
 from backbone.settings import Settings
@@ -17,10 +18,12 @@ ANNOUNCED_WITHIN_MS = 2000
 TOLD_WITHIN_MS = 300
 
 
+@pytest.mark.timeout(200)
 async def test_two_thousand_sockets(stack: Settings, tmp_path: Path) -> None:
     """An idle one takes at most 15 KiB; an event and an announcement come to each of them once, soon."""
     command = ("bench", "notify", "--sockets", str(CROWD), "--rounds", "3", "--rates", "50", "--seconds", "2")
-    figures = json.loads(await Surroundings(tmp_path, servers(stack)).run(*command, "--json"))
+    surroundings = Surroundings(tmp_path, servers(stack), command_within_s=150)
+    figures = json.loads(await surroundings.run(*command, "--json"))
     event, announcement = figures["event"], figures["announcement"]
     show(f"an idle socket: {figures['idle_socket_kib']} KiB of {CROWD}")
     show("an event, first to last of them, ms:", event["spread_ms"])
