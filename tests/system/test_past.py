@@ -211,8 +211,8 @@ async def ctrl_c_leaves_nothing_half_swapped(past: Past) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        ("rebuild database --as-of 2026-01-31T09:00:00Z", 2, "--as-of is for search"),
-        ("rebuild notifications --as-of 2026-01-31T09:00:00Z", 2, "--as-of is for search"),
+        ("rebuild database --as-of 2026-01-31T09:00:00Z", 2, "No such option '--as-of'"),
+        ("rebuild notifications --as-of 2026-01-31T09:00:00Z", 2, "No such option '--as-of'"),
         ("rebuild search --as-of 2026-01-31T09:00+09:00 --from state", 2, "only events tell of the past"),
         ("rebuild search --as-of 2026-01-31T09:00:00Z --rollback", 2, "--rollback has no part in it"),
         ("rebuild search --as-of 2026-01-31T09:00:00Z --dry-run", 2, "--dry-run has no part in it"),

@@ -91,7 +91,6 @@ class ElasticsearchIndex:
 
     async def refresh(self, index: str | None = None) -> None:
         await self._ask("POST", f"/{index or self._alias}/_refresh", None)
-        self._searches.forget_latest()
 
     async def current(self) -> str | None:
         names = await self._indices.behind_alias()

@@ -94,10 +94,6 @@ class Searches:
         finally:
             await self._points.close(point)
 
-    def forget_latest(self) -> None:
-        """See what is there from now on."""
-        self._points.forget_latest()
-
     async def settle(self) -> None:
         """Wait for what was left to be done without anybody waiting."""
         await self._points.settle()
@@ -135,21 +131,14 @@ class Searches:
     async def _first_page(
         self, query: SearchQuery, clause: Clause, limit: int, witness: Witness | None
     ) -> SearchPage:
-        # What is to be seen was perhaps not there when the latest point was taken.
-        for fresh in (witness is not None, True):
-            async with self._points.sharing(fresh=fresh) as point:
-                try:
-                    answer = await self._hits(
-                        clause, BY_RELEVANCE, limit + 1, None, point.id, witness=witness
-                    )
-                except (Absent, CursorExpired) as error:
-                    self._points.forget_latest()
-                    dropped = error
-                    continue
-                found = self._page_of(query, answer, limit, witness, first=True)
-                point.told = point.told or found.cursor is not None
-                return found
-        raise Unavailable(DEPENDENCY, "the index was dropped during the search") from dropped
+        async with self._points.sharing() as point:
+            try:
+                answer = await self._hits(clause, BY_RELEVANCE, limit + 1, None, point.id, witness=witness)
+            except (Absent, CursorExpired) as error:
+                raise Unavailable(DEPENDENCY, "the index was dropped during the search") from error
+            found = self._page_of(query, answer, limit, witness, first=True)
+            point.told = point.told or found.cursor is not None
+            return found
 
     @staticmethod
     def _page_of(

@@ -15,6 +15,8 @@ from tests.support.rebuilding import rebuild
 from tests.support.waiting import until
 
 POSTED_AT_ONCE = 5
+# The searcher reads everything each time: a writer without rest makes that longer and longer.
+PAUSE_S = 0.1
 EVERY_WORD = SearchQuery(words=("release",), sort="relevance")
 
 
@@ -34,6 +36,7 @@ class Writer:
                 await self.platform.tell([*posts, *edits])
                 self.versions |= {post.payload.message_id: post.payload.version for post in posts}
                 self.versions |= {edit.payload.message_id: edit.payload.version for edit in edits}
+            await asyncio.sleep(PAUSE_S)
 
 
 @dataclass
