@@ -15,6 +15,11 @@ STACK := $(PYTHON) -m deploy.stack
 # 1 or 3; empty keeps what the stack has.
 BROKERS ?=
 
+# Tests that mind neither one another nor a busy machine run so many at once; all others, one after the other.
+WORKERS ?= 3
+AT_ONCE := tests/unit tests/property tests/contract
+IN_TURN := tests/system tests/faults
+
 # How often each fault test does its harm under `make faults`.
 ROUNDS ?= 5
 
@@ -28,9 +33,12 @@ install: $(VENV)/runtime.stamp
 dev: $(VENV)/runtime.stamp
 	$(BIN)/maeari dev
 
+# With PYTEST_ARGS that alone is run; otherwise both halves are, also when the first one failed.
 test: $(VENV)/dev.stamp
 	@settings=$$($(STACK) up $(if $(BROKERS),--brokers $(BROKERS))) || exit 1; \
-	env $$settings $(BIN)/python -m pytest $(PYTEST_ARGS)
+	if [ -n "$(PYTEST_ARGS)" ]; then exec env $$settings $(BIN)/python -m pytest $(PYTEST_ARGS); fi; \
+	env $$settings $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(AT_ONCE); at_once=$$?; \
+	env $$settings $(BIN)/python -m pytest $(IN_TURN) && exit $$at_once
 
 test-node: $(VENV)/dev.stamp
 	@settings=$$($(STACK) up $(if $(BROKERS),--brokers $(BROKERS))) || exit 1; \

@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.database.engine import Database, make_folder
 from backbone.database.errors import DEPENDENCY, translated_errors
 from backbone.errors import SetupError, Unavailable
-from backbone.waiting import stopped_within
 
 IDLE_SESSION_TIMEOUT_MS = 5_000
 HEARTBEAT_S = 1.0
@@ -32,8 +31,8 @@ T = TypeVar("T")
 async def ownership(database: Database, name: str) -> AsyncIterator[AsyncConnection | None]:
     """Yield the owner's connection, or None when another process owns `name`. Raises Unavailable.
 
-    An owner must use the connection at least every few seconds (HEARTBEAT_S), each time in a
-    transaction of its own: `async with as_owner(connection)`.
+    An owner must use the connection at least every few seconds (HEARTBEAT_S), each time within
+    `async with as_owner(connection)`.
     """
     owned = _owned_file if database.embedded else _owned_session
     async with owned(database, name) as connection:
@@ -42,7 +41,10 @@ async def ownership(database: Database, name: str) -> AsyncIterator[AsyncConnect
 
 @asynccontextmanager
 async def as_owner(connection: AsyncConnection) -> AsyncIterator[None]:
-    """A transaction on the owner's connection. Raises Unavailable, for good once ownership was lost."""
+    """Statements of the owner: each commits by itself on PostgreSQL, which saves two answers of three.
+
+    Raises Unavailable, for good once ownership was lost.
+    """
     # SQLAlchemy would connect anew in silence, and that session would not hold the lock.
     if connection.invalidated:
         raise Unavailable(DEPENDENCY, "the session that held the lock was lost")
@@ -59,25 +61,15 @@ async def while_owner(database: Database, connection: AsyncConnection, work: Cor
     if database.embedded:  # a lock on a file cannot be lost
         return await work
     working = asyncio.ensure_future(work)
-    done = asyncio.Event()
-    staying = asyncio.ensure_future(_stay_owner(connection, done))
     try:
-        await asyncio.wait({working, staying}, return_when=asyncio.FIRST_COMPLETED)
+        while not (await asyncio.wait((working,), timeout=HEARTBEAT_S))[0]:
+            # Used often enough, the connection is not taken for that of a process which froze.
+            async with as_owner(connection):
+                await connection.execute(text("SELECT 1"))
     finally:
-        # A statement under way is let end: cancelled in the middle, it would take the connection with it.
-        done.set()
         working.cancel()
-        await asyncio.gather(working, staying, return_exceptions=True)
-    # First of all: what was done by one that is no longer the owner does not count.
-    staying.result()
+        await asyncio.gather(working, return_exceptions=True)
     return working.result()
-
-
-async def _stay_owner(connection: AsyncConnection, done: asyncio.Event) -> None:
-    """Use the connection often enough that the server does not take its owner for frozen."""
-    while not await stopped_within(done, HEARTBEAT_S):
-        async with as_owner(connection):
-            await connection.execute(text("SELECT 1"))
 
 
 @asynccontextmanager
@@ -93,6 +85,8 @@ async def _owned_session(database: Database, name: str) -> AsyncIterator[AsyncCo
                         await connection.execute(
                             text(f"SET idle_session_timeout = {IDLE_SESSION_TIMEOUT_MS}")
                         )
+                if held:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield connection if held else None
             finally:
                 # A session that holds the lock and an odd timeout must not go back to the pool.

@@ -184,7 +184,7 @@ async def test_the_database_sends_no_more_than_is_told_at_once(stores: Stores) -
     async with owned_shard(stores.database, stores.eventlog, "messages", shard, HEALTH) as owned:
         assert owned is not None
         async with owned._connection.begin():
-            rows = (await owned._connection.execute(owned._first_rows, {"rows_max": BATCH_MAX_ROWS})).all()
+            rows = (await owned._connection.exec_driver_sql(owned._first_rows, (BATCH_MAX_ROWS,))).all()
         sizes = [len(row.body.encode()) for row in rows]
         assert [row.size for row in rows] == sizes
         assert sum(sizes[:-1]) <= BATCH_MAX_BYTES < sum(sizes)
