@@ -1,6 +1,7 @@
 """What all commands share: an option, and wrong usage in one line, as every other error."""
 
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class OneLineGroup(click.Group):
             fail(f"{said}: see `{path} --help`", WRONG_SETUP)
         except click.ClickException as error:
             fail(" ".join(error.format_message().split()), WRONG_SETUP)
-        except click.Abort:
+        except click.Abort as abort:
+            if isinstance(abort.__cause__, KeyboardInterrupt):
+                fail("interrupted", 128 + signal.SIGINT)
             fail("not done", FAILED)
         raise SystemExit(code or 0)

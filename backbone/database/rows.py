@@ -7,6 +7,8 @@ pass SQLAlchemy's compiler by, whose work for each of them would cost more than 
 
 import json
 from collections.abc import Collection, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Boolean, Column, CursorResult, Integer, Table, Text
@@ -34,14 +36,42 @@ class RowsStatement:
     """
 
     def __init__(self, columns: Sequence[Column[Any]], sql: str) -> None:
-        self._postgres = sql.format(given=_unnested(columns), **_POSTGRES_WORDS)
+        self._columns = columns
+        self._sql = sql
+        self._postgres = self.on_postgres(1)
         self._sqlite = sql.format(given=_of_json(columns), **_SQLITE_WORDS)
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters it has on PostgreSQL."""
+        return len(self._columns)
+
+    def on_postgres(self, first: int) -> str:
+        """Return its text for PostgreSQL, with parameters that are numbered from `first` on."""
+        return self._sql.format(given=_unnested(self._columns, first), **_POSTGRES_WORDS)
 
     async def execute(self, connection: AsyncConnection, rows: Collection[Row]) -> CursorResult[Any]:
         """Run it over the rows, of which there is one at least. Text with a NUL is refused."""
         if connection.dialect.name == "postgresql":
-            return await connection.exec_driver_sql(self._postgres, tuple(map(list, zip(*rows, strict=True))))
+            return await connection.exec_driver_sql(self._postgres, tuple(_arrays(rows)))
         return await connection.exec_driver_sql(self._sqlite, (_json(rows),))
+
+
+async def write_together(
+    connection: AsyncConnection, writes: Sequence[tuple[RowsStatement, Collection[Row]]]
+) -> None:
+    """Run statements that write, those that have rows; on PostgreSQL as one, which saves all answers but one.
+
+    There they see nothing of one another, so no two of them may write the same row.
+    """
+    writes = [(statement, rows) for statement, rows in writes if rows]
+    if connection.dialect.name != "postgresql" or len(writes) < 2:
+        for statement, rows in writes:
+            await statement.execute(connection, rows)
+        return
+    text = _as_one(tuple(statement for statement, _ in writes))
+    parameters = tuple(chain.from_iterable(_arrays(rows) for _, rows in writes))
+    await connection.exec_driver_sql(text, parameters)
 
 
 def insert_rows(
@@ -76,9 +106,25 @@ def _json(rows: Collection[Row]) -> str:
     return text
 
 
-def _unnested(columns: Sequence[Column[Any]]) -> str:
+@lru_cache(maxsize=256)
+def _as_one(statements: tuple[RowsStatement, ...]) -> str:
+    """Return the text of all of them: WITH runs each to its end, and foreign keys are looked at after all."""
+    *others, last = statements
+    first, parts = 1, []
+    for number, statement in enumerate(others):
+        parts.append(f"write_{number} AS ({statement.on_postgres(first)})")
+        first += statement.parameters
+    return f"WITH {', '.join(parts)} {last.on_postgres(first)}"
+
+
+def _arrays(rows: Collection[Row]) -> "map[list[Any]]":
+    """Return the rows' columns."""
+    return map(list, zip(*rows, strict=True))
+
+
+def _unnested(columns: Sequence[Column[Any]], first: int) -> str:
     arrays = ", ".join(
-        f"CAST(${number} AS {_postgres_type(column)}[])" for number, column in enumerate(columns, 1)
+        f"CAST(${number} AS {_postgres_type(column)}[])" for number, column in enumerate(columns, first)
     )
     names = ", ".join(f'"{column.name}"' for column in columns)
     return f"unnest({arrays}) WITH ORDINALITY AS given({names}, row_number)"

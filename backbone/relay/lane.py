@@ -27,9 +27,11 @@ from schemas.topics import partition_of
 # The owner looks by itself so often: a wake-up may get lost, and nobody sends one between files.
 POLL_S = 1.0
 EMBEDDED_POLL_S = 0.1
-# Small batches follow one another no faster: what comes meanwhile shares the next, whose cost is that of
-# its round trips. A row that comes alone is told at once.
-PACE_S = 0.01
+# Batches follow one another the more slowly the more rows come: what comes meanwhile shares the next, whose
+# cost, here and in the log's servers, is that of its round trips. A row that comes alone is told at once, and
+# a backlog without a pause.
+PACE_S_A_ROW = 0.01
+PACE_MAX_S = 0.15
 _PACED_BELOW_ROWS = 100
 # What is under way when the process stops has this long; what was not acknowledged is told again.
 STOP_GRACE_S = 1.0
@@ -182,7 +184,8 @@ class _Shard:
                     if not rows:
                         await one_set_within((self.woken, stop), self._poll_s)
                     elif rows < _PACED_BELOW_ROWS:
-                        await stopped_within(stop, began_s + PACE_S - now_s())
+                        pace_s = min(PACE_S_A_ROW * rows, PACE_MAX_S)
+                        await stopped_within(stop, began_s + pace_s - now_s())
                     self._backoff_s = _FIRST_BACKOFF_S
             finally:
                 self._set_owned(False)

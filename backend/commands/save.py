@@ -1,11 +1,11 @@
-"""Writes what a group decided: one statement a table, however many commands there were."""
+"""Writes what a group decided: a statement a table at most, however many commands there were."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.database.rows import RowsStatement, insert_rows
+from backbone.database.rows import RowsStatement, insert_rows, write_together
 from backbone.database.tables import (
     channel_members,
     channel_reads,
@@ -65,19 +65,26 @@ async def save(connection: AsyncConnection, group: Group, shards: int) -> frozen
     Raises IntegrityError when another process was first.
     """
     event_rows, outbox_rows = _rows_of_events(group.events, shards)
-    for statement, rows in (
-        (_INSERT_CHANNELS, [channel_to_row(group.channels[each]) for each in sorted(group.made_channels)]),
-        (_NUMBER_CHANNELS, _numbers(group)),
-        (_UPSERT_MEMBERS, _present_members(group)),
-        (_DELETE_MEMBERS, sorted(group.touched_members - group.members.keys())),
-        (_INSERT_EVENTS, event_rows),
-        (_INSERT_OUTBOX, outbox_rows),
-        (_UPSERT_MESSAGES, [message_to_row(group.messages[each]) for each in sorted(group.touched_messages)]),
-        (_INSERT_KEYS, _key_rows(group.events)),
-        (_RAISE_READ_MARKS, [(*key, sequence) for key, sequence in sorted(group.read_marks.items())]),
-    ):
-        if rows:
-            await statement.execute(connection, rows)
+    await write_together(
+        connection,
+        (
+            (
+                _INSERT_CHANNELS,
+                [channel_to_row(group.channels[each]) for each in sorted(group.made_channels)],
+            ),
+            (_NUMBER_CHANNELS, _numbers(group)),
+            (_UPSERT_MEMBERS, _present_members(group)),
+            (_DELETE_MEMBERS, sorted(group.touched_members - group.members.keys())),
+            (_INSERT_EVENTS, event_rows),
+            (_INSERT_OUTBOX, outbox_rows),
+            (
+                _UPSERT_MESSAGES,
+                [message_to_row(group.messages[each]) for each in sorted(group.touched_messages)],
+            ),
+            (_INSERT_KEYS, _key_rows(group.events)),
+            (_RAISE_READ_MARKS, [(*key, sequence) for key, sequence in sorted(group.read_marks.items())]),
+        ),
+    )
     return frozenset(int(row[_SHARD]) for row in outbox_rows)
 
 

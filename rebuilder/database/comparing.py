@@ -53,8 +53,12 @@ class _Compared:
 _HORIZON = "coalesce((SELECT h.last_sequence FROM {side}.channels h WHERE h.channel_id = %s), 0)"
 
 
+_LIVE_COUNTER = "coalesce((SELECT n.last_sequence FROM {live}.channels n WHERE n.channel_id = %s), 0)"
+
+
 def _beyond(channel: str, number: str) -> str:
-    return f"{number} > {_HORIZON % channel}"
+    """Behind what the side has come to; a number that the live channel has not given is of no later event."""
+    return f"{number} > {_HORIZON % channel} AND {number} <= {_LIVE_COUNTER % channel}"
 
 
 # Events that came since a channel was proven, found by the primary key.
@@ -145,16 +149,16 @@ async def compare_wishes(beside: Beside) -> set[Difference]:
 
 
 async def _wrong_counters(beside: Beside) -> list[Difference]:
-    """Return the live channels whose counter is not that of their events, whatever the log says."""
-    last = (
-        f"coalesce((SELECT max(e.sequence) FROM {beside.live}.message_events e"
-        " WHERE e.channel_id = c.channel_id), 0)"
-    )
+    """Return the live channels whose counter, or last time, is not that of their events."""
+    events = f"{beside.live}.message_events e WHERE e.channel_id = c.channel_id"
+    last = f"coalesce((SELECT max(e.sequence) FROM {events}), 0)"
+    moment = f"(SELECT e.timestamp FROM {events} AND e.sequence = c.last_sequence)"
     without = f"SELECT h.channel_id FROM {beside.live}.missing_history h"
     rows = await _rows(
         beside.connection,
         f"SELECT c.channel_id FROM {beside.live}.channels c WHERE c.last_sequence < {last}"
-        f" OR (c.last_sequence > {last} AND c.channel_id NOT IN ({without})) ORDER BY c.channel_id",
+        f" OR ((c.last_sequence > {last} OR c.last_event_at <> {moment}) AND c.channel_id NOT IN ({without}))"
+        " ORDER BY c.channel_id",
     )
     how = "its counter is not that of its events"
     return [Difference(table="channels", key=tuple(row), how=how) for row in rows]

@@ -155,13 +155,16 @@ async def test_many_that_differ_are_counted_and_not_swapped_in(backend: Backend,
     [
         ("UPDATE channels SET last_sequence = last_sequence - 1 WHERE channel_id = 'ops'", "channels"),
         ("UPDATE channels SET last_sequence = last_sequence + 9 WHERE channel_id = 'ops'", "channels"),
+        ("UPDATE channels SET last_event_at = last_event_at + 9 WHERE channel_id = 'ops'", "channels"),
         ("INSERT INTO quiet_hours VALUES ('u1', '00:00', '23:59', 'Asia/Seoul')", "quiet_hours"),
+        ("UPDATE messages SET version = version + 1000 WHERE channel_id = 'ops'", "messages"),
+        ("UPDATE message_events SET sequence = sequence + 1000 WHERE channel_id = 'ops'", "message_events"),
     ],
 )
-async def test_counters_and_wishes_are_compared(
+async def test_what_no_event_can_have_made_is_not_taken_for_later(
     backend: Backend, users: Users, statement: str, table: str
 ) -> None:
-    """Given a forged counter or preference and nobody who writes, a comparison names it."""
+    """Given a forged counter, number or preference and nobody who writes, a comparison names it."""
     async with backend.ports.database.writing() as connection:
         await connection.execute(text(statement))
     report = await rebuild(backend, Ways(compare=True))
