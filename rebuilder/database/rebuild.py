@@ -32,7 +32,7 @@ from rebuilder.database.folding import fold, left, touch_channels
 from rebuilder.database.phases import Phases
 from rebuilder.database.report import DatabaseReport, Outcome
 from rebuilder.database.side import Beside, Side, beside, drop_side, found, make_side
-from rebuilder.database.sources import Source
+from rebuilder.database.sources import UNKNOWN_LOSS, Source, cut_of
 from rebuilder.database.states import number
 from rebuilder.database.storing import Contradicted, noted_problems, offsets_by_topic
 from rebuilder.database.structure import detail_of, restore
@@ -165,9 +165,7 @@ class Rebuild:
             self.gaps += await checking.gaps(self.side)
         elif not self.gaps:
             return
-        cut = await self.source.beginnings()
-        why = "".join(f"; {topic} begins at offsets {', '.join(map(str, at))}" for topic, at in cut.items())
-        raise NotProven(f"the log lacks events, which cannot be restored{why}")
+        raise NotProven(f"the log lacks events, which cannot be restored{await cut_of(self.source)}")
 
     async def _conclude(self, reader: Reader) -> DatabaseReport:
         await self._catch_up(reader)
@@ -180,6 +178,8 @@ class Rebuild:
             return await self._report("compared")
         if self.differing and not self.ways.accept_differences:
             raise NotProven(f"rows that differ: {self.differing:,}; --accept-differences swaps all the same")
+        if empty and not self.ways.accept_differences and (cut := await cut_of(self.source)):
+            raise NotProven(f"{UNKNOWN_LOSS}{cut}")
         if not (empty or self.source.whole_record or self.ways.accept_differences):
             raise NotProven(
                 "states lack the history that is live: use --from events, or --accept-differences to lose it"

@@ -67,6 +67,9 @@ class DatabaseReport(msgspec.Struct, frozen=True, kw_only=True):
         )
         for line in (*self.gaps, *self.problems, *self.differences):
             yield f"  {line}"
+        if self.beginnings:
+            trimmed = ", ".join(f"{topic} from {at}" for topic, at in self.beginnings.items())
+            yield f"the log lacks its beginning: {trimmed}"
         if self.held_s is not None:
             yield f"writes waited {self.held_s:.2f} s for the swap"
         yield self._result()

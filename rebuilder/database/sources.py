@@ -18,6 +18,11 @@ from rebuilder.readers import Log
 from schemas.topics import STREAM_TOPICS, USERS_CHANGED
 
 EVENT_TOPICS = (*STREAM_TOPICS, USERS_CHANGED)
+# Of a channel that lost all its events nothing but live tables knows.
+UNKNOWN_LOSS = (
+    "the log lacks its beginning, perhaps with whole channels; --from archive has what was archived,"
+    " --accept-differences swaps in what there is"
+)
 
 
 class Source(Protocol):
@@ -39,6 +44,12 @@ class Source(Protocol):
 
     async def beginnings(self) -> Mapping[str, tuple[int, ...]]:
         """Return by topic the first offset that is still there, of each partition, where any is above 0."""
+
+
+async def cut_of(source: Source) -> str:
+    """Return for people which topics begin behind their start, and where; empty where none does."""
+    cut = await source.beginnings()
+    return "".join(f"; {topic} begins at offsets {', '.join(map(str, at))}" for topic, at in cut.items())
 
 
 class EventsSource:

@@ -60,20 +60,29 @@ class Reading:
                 moved_s = now_s()
             elif now_s() - moved_s > _STUCK_S:
                 raise Unavailable(DEPENDENCY, f"{left} records are still to be read, and none came")
+        # What was read beyond the ends is read again the next time. To seek back at once would hold up the
+        # other partitions where a reader takes one after the other, as that of the archive does.
+        _go_back(reader, _up_to(ends, reader))
 
     async def _read_some(self, reader: Reader, ends: Offsets) -> int:
         """Apply what is next, up to the ends; what is interrupted is read again. Raises Unavailable."""
-        before = dict(reader.positions())
+        before = _up_to(ends, reader)
         try:
             records = _before(await patiently(partial(reader.read, _READ_AT_ONCE, 1.0)), ends)
-            positions = {place: min(at, ends[place]) for place, at in reader.positions().items()}
-            if positions != reader.positions():
-                reader.seek(positions)
-            await self.rehearsal.apply(records, positions)
+            await self.rehearsal.apply(records, _up_to(ends, reader))
         except BaseException:
-            reader.seek(before)
+            _go_back(reader, before)
             raise
         return len(records)
+
+
+def _up_to(ends: Offsets, reader: Reader) -> dict[TopicPartition, int]:
+    return {place: min(at, ends[place]) for place, at in reader.positions().items()}
+
+
+def _go_back(reader: Reader, positions: Offsets) -> None:
+    if positions != reader.positions():
+        reader.seek(positions)
 
 
 def _before(records: list[Record], ends: Offsets) -> list[Record]:

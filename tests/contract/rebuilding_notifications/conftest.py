@@ -2,12 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
+from sqlalchemy import Table, delete, select
 
 from backbone.clock import SystemClock
+from backbone.database.engine import Database
+from backbone.database.tables import (
+    followed_partitions,
+    inbox,
+    inbox_counters,
+    memberships,
+    notified_messages,
+    thread_authors,
+)
 from backbone.eventlog import TopicPartition
 from backbone.health import Health
 from backbone.mailbox import Mailbox
@@ -30,6 +41,32 @@ from tests.support.write_side import CHANNELS, USERS
 
 PATIENCE_S = 60
 GUESTS = tuple(f"guest{number}" for number in range(4))
+
+
+MEMORY = (memberships, thread_authors, notified_messages, followed_partitions)
+EVERYTHING = (inbox, inbox_counters, *MEMORY)
+# When something was read is the mark's moment in what comes back; why it was muted is asked again.
+LEFT_OUT = {"read_at", "muted_by"}
+
+Rows = Mapping[str, Sequence[tuple[Any, ...]]]
+
+
+async def rows_of(database: Database, tables: Collection[Table] = EVERYTHING) -> Rows:
+    """Return the rows of tables, in order."""
+    found = {}
+    async with database.looking() as connection:
+        for table in tables:
+            columns = [column for column in table.c if column.name not in LEFT_OUT]
+            rows = (await connection.execute(select(*columns))).all()
+            found[table.name] = sorted((tuple(row) for row in rows), key=repr)
+    return found
+
+
+async def lose(database: Database, *tables: Table) -> None:
+    """Empty tables."""
+    async with database.writing() as connection:
+        for table in tables:
+            await connection.execute(delete(table))
 
 
 @pytest.fixture(params=ADAPTERS)

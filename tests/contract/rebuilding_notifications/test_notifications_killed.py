@@ -11,8 +11,8 @@ import pytest
 from backbone.database.tables import inbox, memberships, notified_messages
 from backbone.settings import Settings
 from rebuilder.notifications.rebuild import Ways
-from tests.contract.rebuilding_notifications.conftest import Office, rebuild
-from tests.contract.rebuilding_notifications.test_notifications_rebuilt import epochs, lose, rows_of
+from tests.contract.rebuilding_notifications.conftest import Office, lose, rebuild, rows_of
+from tests.contract.rebuilding_notifications.test_notifications_rebuilt import epochs
 
 # Runs a rebuild of notifications, and kills itself in the middle of what is named.
 _REBUILDS = """

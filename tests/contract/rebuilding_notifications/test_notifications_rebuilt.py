@@ -2,70 +2,40 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Table, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.archive.folder import FolderStorage
-from backbone.archive.reading import Archive
 from backbone.database.engine import Database
 from backbone.database.tables import (
     announcements,
-    followed_partitions,
     inbox,
     inbox_counters,
-    memberships,
     notified_messages,
     outbox,
-    thread_authors,
 )
 from backbone.eventlog import NewRecord, Record
-from backbone.settings import Settings
-from rebuilder.archived import ArchivedLog
 from rebuilder.notifications import rebuild as module
 from rebuilder.notifications.mending import notifiers_held
-from rebuilder.notifications.reading import TOPICS
 from rebuilder.notifications.rebuild import Ways
 from rebuilder.notifications.rehearsal import Rehearsal
 from schemas.events import encode
-from schemas.topics import MESSAGE_TOPICS
-from tests.contract.rebuilding_notifications.conftest import Office, rebuild
-from tests.support.archive import archive_all
+from tests.contract.rebuilding_notifications.conftest import (
+    EVERYTHING,
+    MEMORY,
+    Office,
+    lose,
+    rebuild,
+    rows_of,
+)
 from tests.support.backend import user
 from tests.support.eventlog import append
 from tests.support.messaging import Talk
-from tests.support.trimming import trim_all, trim_archived
-
-MEMORY = (memberships, thread_authors, notified_messages, followed_partitions)
-EVERYTHING = (inbox, inbox_counters, *MEMORY)
-# When something was read is the mark's moment in what comes back; why it was muted is asked again.
-LEFT_OUT = {"read_at", "muted_by"}
-
-Rows = Mapping[str, Sequence[tuple[Any, ...]]]
-
-
-async def rows_of(database: Database, tables: Collection[Table] = EVERYTHING) -> Rows:
-    """Return the rows of tables, in order."""
-    found = {}
-    async with database.looking() as connection:
-        for table in tables:
-            columns = [column for column in table.c if column.name not in LEFT_OUT]
-            rows = (await connection.execute(select(*columns))).all()
-            found[table.name] = sorted((tuple(row) for row in rows), key=repr)
-    return found
-
-
-async def lose(database: Database, *tables: Table) -> None:
-    """Empty tables."""
-    async with database.writing() as connection:
-        for table in tables:
-            await connection.execute(delete(table))
 
 
 async def notifications(database: Database) -> set[tuple[str, str, str, bool]]:
@@ -237,36 +207,6 @@ async def test_any_table_may_be_lost(office: Office, lost: Collection[Table]) ->
     report = await rebuild(office)
     assert (report.outcome, report.counts.renumbered) == ("put right", 0)
     assert await rows_of(database) == before
-
-
-async def test_the_past_comes_out_of_the_archive(office: Office, settings: Settings, tmp_path: Path) -> None:
-    """Given a log that was trimmed up to its archive, all that is lost comes back with its numbers."""
-    ports = office.backend.ports
-    storage = FolderStorage(tmp_path / "archive")
-    await archive_all(ports.eventlog, storage)
-    archive = Archive(storage, ports.eventlog.full_name)
-    assert await trim_archived(settings, archive, TOPICS) > 200
-    await office.act(20)
-    await office.notify()
-    before = await rows_of(ports.database)
-    await lose(ports.database, *EVERYTHING)
-    log = ArchivedLog(ports.eventlog, archive, storage.url)
-    report = await rebuild(office, Ways(source="archive"), log)
-    assert (report.source, report.outcome, report.counts.renumbered) == ("archive", "put right", 0)
-    assert report.beginnings == {}
-    assert await rows_of(ports.database) == before
-
-
-async def test_a_log_without_its_beginning_takes_nothing_away(office: Office, settings: Settings) -> None:
-    """Given a log that was trimmed, inboxes stay as they are, and the report says where it begins."""
-    database = office.backend.ports.database
-    before = await rows_of(database, [inbox, inbox_counters])
-    await trim_all(settings, MESSAGE_TOPICS)
-    report = await rebuild(office)
-    assert (report.outcome, report.counts.renumbered) == ("put right", 0)
-    assert set(report.beginnings) <= {topic.name for topic in MESSAGE_TOPICS}
-    assert report.beginnings
-    assert await rows_of(database, [inbox, inbox_counters]) == before
 
 
 async def tell_of_late_post(office: Office) -> None:
