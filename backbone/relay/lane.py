@@ -30,8 +30,8 @@ EMBEDDED_POLL_S = 0.1
 # Batches follow one another the more slowly the more rows come: what comes meanwhile shares the next, whose
 # cost, here and in the log's servers, is that of its round trips. A row that comes alone is told at once, and
 # a backlog without a pause.
-PACE_S_A_ROW = 0.01
-PACE_MAX_S = 0.15
+PACE_S_A_ROW = 0.02
+PACE_MAX_S = 0.1
 _PACED_BELOW_ROWS = 100
 # What is under way when the process stops has this long; what was not acknowledged is told again.
 STOP_GRACE_S = 1.0
