@@ -1,8 +1,12 @@
 """What all commands share: an option, and wrong usage in one line, as every other error."""
 
+import errno
 import math
+import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +43,32 @@ def _seconds(value: float) -> float:
     return value
 
 
+@contextmanager
+def _all_said() -> Iterator[None]:
+    """Write out what was said; a stdout that is full is told in one line, one that nobody reads in none."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE}:
+            raise
+        # Python writes once more what is left as it ends, and would show a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            raise SystemExit(FAILED) from error
+        fail(f"stdout: {error.strerror}", FAILED)
+
+
 class OneLineGroup(click.Group):
     """The group of all commands; what click would print in several lines becomes one."""
 
     def main(self, *arguments: Any, **more: Any) -> Any:
         """Run a command and end the process, see click.Group.main."""
         try:
-            code = super().main(*arguments, **{**more, "standalone_mode": False})
+            with _all_said():
+                code = super().main(*arguments, **{**more, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as asked:
             click.echo(asked.format_message(), err=True)
             code = WRONG_SETUP

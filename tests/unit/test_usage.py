@@ -1,5 +1,9 @@
 """How a command line ends that was not carried out."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -30,3 +34,19 @@ def test_its_exit_code_says_why(command: str, code: int, line: str) -> None:
     result = CliRunner().invoke(tool, [command], input="n\n")
     assert result.exit_code == code
     assert result.output.splitlines()[-1] == f"maeari: {line}"
+
+
+@pytest.mark.parametrize("arguments", [("export", "--help"), ("--version",), ("topics", "show")])
+def test_a_stdout_that_takes_nothing_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Given a full disk, whoever wanted to keep what is said hears of it, without a traceback."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "maeari", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (1, "maeari: stdout: No space left on device\n")
