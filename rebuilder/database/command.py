@@ -9,7 +9,7 @@ from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
 from rebuilder.database.rebuild import Rebuild
 from rebuilder.database.report import DatabaseReport
-from rebuilder.database.side import open_side
+from rebuilder.database.side import open_side, refuse_rehearsals
 from rebuilder.database.sources import EventsSource, Source, StateSource
 from rebuilder.database.ways import Ways
 from rebuilder.opening import open_log
@@ -37,6 +37,7 @@ async def rebuild_database(ports: Ports, log: Log, ways: Ways) -> DatabaseReport
 
     Raises AlreadyRunning, NothingBegun, SetupError or Unavailable.
     """
+    refuse_rehearsals(ways.into)
     source = _source(log, ways.source)
     # Rows by the thousand live for one batch: walks of the collector through them would find nothing.
     gc.set_threshold(100_000, 20, 50)

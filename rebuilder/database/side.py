@@ -21,6 +21,7 @@ from rebuilder.database.structure import strip
 
 # An index over everything takes longer than any request may.
 STATEMENT_TIMEOUT_S = 3_600.0
+REHEARSAL = "maeari_rehearsal"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _FILES = ("", "-wal", "-shm", "-journal")
 
@@ -60,6 +61,12 @@ def side_name(live: Database, name: str) -> str:
             f"--into {name!r}: give a name of its own, of a-z, 0-9 and _, such as maeari_rebuild"
         )
     return f"{live.url.database}.{name}" if live.embedded else name
+
+
+def refuse_rehearsals(name: str) -> None:
+    """Raise SetupError where notifications are rebuilt in that side store: neither knows of the other."""
+    if name == REHEARSAL:
+        raise SetupError(f"--into {name!r} is where notifications are rebuilt: give another name")
 
 
 @asynccontextmanager

@@ -6,15 +6,13 @@ from backbone.errors import SetupError
 from backbone.progress import shown_progress
 from backbone.settings import Settings
 from backbone.wiring import Ports, open_ports
-from rebuilder.database.side import open_side
+from rebuilder.database.side import REHEARSAL, open_side
 from rebuilder.notifications.rebuild import Rebuild, Ways
 from rebuilder.notifications.report import NotificationsReport
 from rebuilder.opening import open_log
 from rebuilder.readers import Log
 from rebuilder.reporting import answered, print_report
 from rebuilder.sole import as_the_only_one
-
-SIDE = "maeari_rehearsal"
 
 
 async def run(settings: Settings, ways: Ways, *, as_json: bool = False) -> int:
@@ -39,7 +37,7 @@ async def rebuild_notifications(ports: Ports, log: Log, ways: Ways) -> Notificat
     Raises AlreadyRunning, NothingBegun, Unfit, SetupError or Unavailable.
     """
     await check_migrated(ports.database)
-    async with open_side(ports.database, SIDE) as side:
+    async with open_side(ports.database, REHEARSAL) as side:
         with shown_progress() as progress:
             rebuild = Rebuild(log, ports.database, side, SystemClock(), ways, progress)
             return await as_the_only_one(ports.database, "rebuild notifications", rebuild.run)

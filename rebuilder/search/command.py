@@ -46,6 +46,8 @@ def _check(ways: Ways) -> None:
         raise SetupError("--as-of makes an index of its own: --rollback has no part in it")
     if ways.compare and ways.rollback:
         raise SetupError("--dry-run compares the log with the live index: --rollback has no part in it")
+    if ways.compare and ways.drop:
+        raise SetupError("--dry-run compares the log with the live index: --drop has no part in it")
     if ways.resume and (of_moment or ways.compare or ways.rollback):
         raise SetupError("--resume fills a new index: --rollback, --dry-run and --as-of have no part in it")
 

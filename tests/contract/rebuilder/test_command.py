@@ -95,6 +95,8 @@ async def test_it_goes_back_and_says_so(settings: Settings, capsys: pytest.Captu
     assert 0 <= report["held_s"] < 8
     with pytest.raises(SetupError, match="--rollback has no part in it"):
         await run(settings, Ways(compare=True, rollback=True))
+    with pytest.raises(SetupError, match="--drop has no part in it"):
+        await run(settings, Ways(compare=True, drop=True))
 
 
 async def test_a_second_rebuild_is_told_to_wait(

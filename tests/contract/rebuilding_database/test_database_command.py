@@ -44,6 +44,7 @@ async def test_a_refusal_is_exit_code_1_and_one_line(
     [
         (Ways(source="memory"), "--from 'memory' is not one of state, events, archive"),
         (Ways(into="public"), "--into 'public': give a name of its own"),
+        (Ways(into="maeari_rehearsal"), "is where notifications are rebuilt"),
     ],
 )
 async def test_what_it_cannot_do_it_says(backend: Backend, settings: Settings, ways: Ways, line: str) -> None:

@@ -26,8 +26,7 @@ from backbone.progress import Silent
 from backbone.settings import Settings
 from notifier.hub import Hub
 from notifier.service import Notifier
-from rebuilder.database.side import open_side
-from rebuilder.notifications.command import SIDE
+from rebuilder.database.side import REHEARSAL, open_side
 from rebuilder.notifications.rebuild import Rebuild, Ways
 from rebuilder.notifications.report import NotificationsReport
 from rebuilder.readers import Log
@@ -194,6 +193,6 @@ async def office(settings: Settings, request: pytest.FixtureRequest) -> AsyncIte
 async def rebuild(office: Office, ways: Ways | None = None, log: Log | None = None) -> NotificationsReport:
     """Rebuild the office's notifications."""
     ports = office.backend.ports
-    async with open_side(ports.database, SIDE) as side:
+    async with open_side(ports.database, REHEARSAL) as side:
         work = Rebuild(log or ports.eventlog, ports.database, side, SystemClock(), ways or Ways(), Silent())
         return await work.run()

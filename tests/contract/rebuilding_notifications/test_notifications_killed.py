@@ -23,7 +23,7 @@ from backbone.settings import read_settings
 from backbone.wiring import open_ports
 from rebuilder.database.side import open_side
 from rebuilder.notifications import comparing, memory, mending, reading, rebuild, rehearsal
-from rebuilder.notifications.command import SIDE
+from rebuilder.database.side import REHEARSAL
 
 def dying(module, name, after, times=1):
     original = getattr(module, name)
@@ -51,7 +51,7 @@ comparing.USERS_AT_ONCE = 3
 
 async def main():
     async with open_ports(read_settings(dict(os.environ), dotenv=None)) as ports:
-        async with open_side(ports.database, SIDE) as side:
+        async with open_side(ports.database, REHEARSAL) as side:
             ways = rebuild.Ways()
             work = rebuild.Rebuild(ports.eventlog, ports.database, side, SystemClock(), ways, Silent())
             await work.run()
