@@ -33,3 +33,9 @@ class IndexedDocument(NamedTuple):
 
     message_id: str
     document: SearchDocument
+
+    def guarded_by(self, version: int) -> "IndexedDocument":
+        """Return it with the version by which the index keeps older ones off, whatever its source says."""
+        if version == self.document.version:
+            return self
+        return self._replace(document=msgspec.structs.replace(self.document, version=version))

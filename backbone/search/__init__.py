@@ -232,7 +232,7 @@ class SearchIndex(Protocol):
         """
 
     def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
-        """Yield every document, deleted ones too, in no order."""
+        """Yield every document, deleted ones too, in no order; each with the version that guards it."""
 
     async def tombstones(self, before_ms: int, limit: int) -> list[Tombstone]:
         """Return messages that were deleted before a moment (epoch milliseconds), the first of them first.

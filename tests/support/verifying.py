@@ -107,6 +107,21 @@ class Stage:
         """Return what the index holds of a message."""
         return (await self.platform.documents())[message_id]
 
+    async def forge_guard(self, message_id: str, version: int) -> None:
+        """Have the index take its document for another version than the document says."""
+        search, url = self.platform.search, self.settings.search_url
+        document = await self.document(message_id)
+        if url.startswith("embedded:"):
+            with sqlite3.connect(url.removeprefix("embedded:")) as file:
+                (number,) = file.execute("SELECT number FROM aliases").fetchone()
+                change = f"UPDATE documents_{number} SET version = ? WHERE message_id = ?"
+                file.execute(change, (version, message_id))
+            file.close()
+            return
+        async with AsyncElasticsearch(url) as client:
+            await _index(client, await search.current() or "", message_id, document, version)
+        await search.refresh()
+
     async def forge_document(self, message_id: str, document: SearchDocument | None) -> None:
         """Put a document in place of the one that the index holds, or none."""
         search, url = self.platform.search, self.settings.search_url
@@ -121,10 +136,19 @@ class Stage:
         async with AsyncElasticsearch(url) as client:
             index = await search.current() or ""
             if document is not None:
-                await client.index(index=index, id=message_id, document=msgspec.to_builtins(document))
+                await _index(client, index, message_id, document, document.version)
             else:
                 await client.delete(index=index, id=message_id)
         await search.refresh()
+
+
+async def _index(
+    client: AsyncElasticsearch, index: str, message_id: str, document: SearchDocument, version: int
+) -> None:
+    source = msgspec.to_builtins(document)
+    await client.index(
+        index=index, id=message_id, document=source, version=version, version_type="external_gte"
+    )
 
 
 @asynccontextmanager

@@ -123,7 +123,8 @@ class ElasticsearchIndex:
 
     async def scan(self, index: str | None = None) -> AsyncIterator[IndexedDocument]:
         async for hit in self._searches.everything(index):
-            yield IndexedDocument(hit["_id"], msgspec.convert(hit["_source"], SearchDocument))
+            found = IndexedDocument(hit["_id"], msgspec.convert(hit["_source"], SearchDocument))
+            yield found.guarded_by(hit["_version"])
 
     async def tombstones(self, before_ms: int, limit: int) -> list[Tombstone]:
         body = deleted_before(before_ms, limit)

@@ -79,6 +79,7 @@ class Searches:
             "query": {"match_all": {}},
             "sort": [{"_shard_doc": "asc"}],
             "size": SCAN_PAGE,
+            "version": True,
             "track_total_hits": False,
         }
         try:

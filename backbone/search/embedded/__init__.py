@@ -184,13 +184,13 @@ class EmbeddedSearchIndex:
         last = 0
 
         def following(connection: sqlite3.Connection) -> list[Any]:
-            sql = f"SELECT document, message_id, source FROM documents_{number} WHERE document > ?"
+            sql = f"SELECT document, message_id, version, source FROM documents_{number} WHERE document > ?"
             return connection.execute(f"{sql} ORDER BY document LIMIT ?", (last, SCAN_PAGE)).fetchall()
 
         number = await self._read(lambda connection: number_of(connection, self._alias, index))
         while rows := await self._read(following):
-            for last, message_id, source in rows:  # noqa: B007
-                yield IndexedDocument(message_id, _decoder.decode(source))
+            for last, message_id, version, source in rows:  # noqa: B007
+                yield IndexedDocument(message_id, _decoder.decode(source)).guarded_by(version)
 
     async def tombstones(self, before_ms: int, limit: int) -> list[Tombstone]:
         return await self._read(lambda connection: deleted_before(connection, self._alias, before_ms, limit))

@@ -130,6 +130,10 @@ async def ahead(stage: Stage, message_id: str) -> None:
     await stage.forge_document(message_id, msgspec.structs.replace(document, version=99_999))
 
 
+async def guarded_as_newer(stage: Stage, message_id: str) -> None:
+    await stage.forge_guard(message_id, 99_999)
+
+
 async def moved(stage: Stage, message_id: str) -> None:
     document = await stage.document(message_id)
     await stage.forge_document(message_id, msgspec.structs.replace(document, channel="elsewhere"))
@@ -142,6 +146,7 @@ async def moved(stage: Stage, message_id: str) -> None:
         (changed, ("content",)),
         (attached, ("has_attachment",)),
         (ahead, ("version",)),
+        (guarded_as_newer, ("version",)),
         (moved, ("channel",)),
     ],
 )
