@@ -16,7 +16,7 @@ STACK := $(PYTHON) -m deploy.stack
 BROKERS ?=
 
 # Tests that mind neither one another nor a busy machine run so many at once; all others, one after the other.
-WORKERS ?= 3
+WORKERS ?= 2
 AT_ONCE := tests/unit tests/property tests/contract
 IN_TURN := tests/system tests/faults
 
