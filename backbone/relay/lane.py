@@ -181,12 +181,12 @@ class _Shard:
                     began_s = now_s()
                     rows = await shard.step()
                     self._stopped.waits_no_longer(self.number)
-                    if not rows:
-                        await one_set_within((self.woken, stop), self._poll_s)
-                    elif rows < _PACED_BELOW_ROWS:
+                    self._backoff_s = _FIRST_BACKOFF_S
+                    if 0 < rows < _PACED_BELOW_ROWS:
                         pace_s = min(PACE_S_A_ROW * rows, PACE_MAX_S)
                         await stopped_within(stop, began_s + pace_s - now_s())
-                    self._backoff_s = _FIRST_BACKOFF_S
+                    if not (shard.more or self.woken.is_set()):
+                        await one_set_within((self.woken, stop), self._poll_s)
             finally:
                 self._set_owned(False)
 

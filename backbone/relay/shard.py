@@ -68,6 +68,8 @@ class OwnedShard:
         self._keys: dict[str, None] = {}
         self._keys_known = False
         self._rows_max = BATCH_MAX_ROWS
+        self.more = True
+        """Whether the last step left rows that it knows of; it says nothing of those that came since."""
         self._first_rows = _first_rows(lane, shard, embedded=database.embedded)
 
     async def step(self) -> int:
@@ -79,6 +81,7 @@ class OwnedShard:
         if asyncio.get_running_loop().time() >= self._retry_at_s:
             retried = await self._try_stopped_keys()
         rows = await self._next_rows()
+        self.more = self.more or retried > 0
         self._health.up("database")
         if not rows:
             return retried
@@ -101,6 +104,7 @@ class OwnedShard:
         rows = [row for row in found if row.size_up_to <= BATCH_MAX_BYTES] or found[:1]
         # Sizes are looked at of as many rows as were of use the last time, and then of more again.
         cut = len(rows) < len(found)
+        self.more = cut or len(found) == rows_max
         self._rows_max = len(rows) if cut else min(rows_max * 2, BATCH_MAX_ROWS)
         return rows
 
