@@ -8,7 +8,8 @@ about PAGE_MAX_BYTES, or when hundreds of hits in a row may not be shown any mor
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from backbone.database.bounded import PAGE_MAX_BYTES
@@ -22,8 +23,8 @@ from schemas.codec import encode
 # The first looks come soon, for an index on files sees a write at once; the later ones cost less.
 _LOOK_AGAIN_S = 0.02
 _LOOK_AGAIN_MAX_S = 0.1
-# How long an index that stopped answering is waited for: as long as by a search that waits for nothing,
-# and where that time is over, as long as by the probes.
+# How long an index that answers late or no more is waited for: by all the requests that a page takes, by
+# those that look for a version before; and where that time is over, as long as by the probes.
 _ANSWER_WITHIN_S = 10.0
 _ANSWER_LATE_WITHIN_S = 3.0
 # How many hits are taken from the index at first: what an answer may hold beyond its size.
@@ -86,15 +87,22 @@ async def _until_visible(index: SearchIndex, witness: Witness | None, deadline: 
     pause_s = _LOOK_AGAIN_S
     while (left_s := deadline - loop.time()) > 0:
         if witness is not None:
-            try:
-                async with asyncio.timeout_at(max(answer_until, loop.time() + _ANSWER_LATE_WITHIN_S)):
-                    version = await index.visible_version(witness.message_id)
-            except TimeoutError as error:
-                raise Unavailable(DEPENDENCY, "no answer in time") from error
+            async with _answering(max(answer_until, loop.time() + _ANSWER_LATE_WITHIN_S)):
+                version = await index.visible_version(witness.message_id)
             if version is not None and version >= witness.version:
                 return
         await asyncio.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 1.5, _LOOK_AGAIN_MAX_S)
+
+
+@asynccontextmanager
+async def _answering(until: float) -> AsyncIterator[None]:
+    """Wait for the index until a time of the loop's clock. Raises Unavailable."""
+    try:
+        async with asyncio.timeout_at(until):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(DEPENDENCY, "no answer in time") from error
 
 
 async def _checked_page(
@@ -106,8 +114,10 @@ async def _checked_page(
     take, cursor, room_bytes = min(search.limit, _AT_ONCE), search.cursor, PAGE_MAX_BYTES
     page = SearchPage((), 0, None)
     seen: list[bool | None] = []
+    answer_until = asyncio.get_running_loop().time() + _ANSWER_WITHIN_S
     for _ in range(_TAKEN_MAX):
-        page = await index.search(search.query, rights, take, cursor, witness)
+        async with _answering(answer_until):
+            page = await index.search(search.query, rights, take, cursor, witness)
         seen.append(page.witnessed)
         # The rights were read before, the index lags: this is the database's word of the moment.
         readable = await readable_messages(database, [hit.id for hit in page.hits], search.searcher_id)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from backbone.errors import Unavailable
-from backbone.search import SearchIndex, SearchQuery
+from backbone.search import SearchIndex, SearchPage, SearchQuery
 from backend.api.search import WAIT_MAX_S
 from backend.consistency import ConsistencyToken
 from backend.queries import search as search_queries
@@ -180,6 +180,37 @@ class Freezing:
         if self._looks < 0:
             await asyncio.Event().wait()
         return await self._index.visible_version(message_id)
+
+
+class Slow:
+    """A real index that answers the searches after the first one late."""
+
+    def __init__(self, index: SearchIndex, late_s: float) -> None:
+        self._index = index
+        self._late_s = late_s
+        self.searches = 0
+
+    async def search(self, *asked: Any) -> SearchPage:
+        self.searches += 1
+        if self.searches > 1:
+            await asyncio.sleep(self._late_s)
+        return await self._index.search(*asked)
+
+
+async def test_all_that_a_page_takes_is_not_waited_for_longer_than_one_answer(
+    searchable: SearchableBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of many takes, each of which is in time, is Unavailable once the time of one answer is over."""
+    monkeypatch.setattr(search_queries, "_ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr(search_queries, "_AT_ONCE", 1)
+    monkeypatch.setattr(search_queries, "_next_take", lambda *_: 1)
+    for _ in range(8):
+        await posted(searchable, "배포")
+    await searchable.index()
+    index, database = Slow(searchable.behind.search, 0.2), searchable.backend.ports.database
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await find_messages(cast(SearchIndex, index), database, Search(SearchQuery(words=("배포",)), None, 8))
+    assert index.searches > 2
 
 
 @pytest.mark.parametrize("looks", [0, 3])

@@ -22,7 +22,7 @@ async def test_postgresql_is_killed(arena: Arena) -> None:
 
 async def test_elasticsearch_is_killed(arena: Arena) -> None:
     """Writes go on, the search says that it is down and when to come again, and finds all once it is back."""
-    async with arena.under_load() as load, httpx.AsyncClient(timeout=10) as client:
+    async with arena.under_load() as load, httpx.AsyncClient(timeout=30) as client:
         for _ in range(ROUNDS):
             await apart(arena.servers.kill, "elasticsearch")
             answer = await search(client, arena)
