@@ -28,15 +28,12 @@ _SET_LEVEL = insert_rows(
 _SET_HOURS = insert_rows(
     quiet_hours, tuple(_hours), changing=(_hours.starts_at, _hours.ends_at, _hours.timezone)
 )
-_LEVELS_OF = RowsStatement(
+_WISHES_OF = RowsStatement(
     (_levels.user_id, _levels.channel_id),
-    "SELECT l.user_id, l.channel_id, l.level FROM {given} JOIN channel_levels l"
-    " ON l.user_id = given.user_id AND l.channel_id = given.channel_id",
-)
-_HOURS_OF = RowsStatement(
-    (_hours.user_id,),
-    "SELECT q.user_id, q.starts_at, q.ends_at, q.timezone FROM {given} JOIN quiet_hours q"
-    " ON q.user_id = given.user_id",
+    "SELECT given.user_id, given.channel_id, l.level, q.starts_at, q.ends_at, q.timezone FROM {given}"
+    " LEFT JOIN channel_levels l ON l.user_id = given.user_id AND l.channel_id = given.channel_id"
+    " LEFT JOIN quiet_hours q ON q.user_id = given.user_id"
+    " WHERE l.level IS NOT NULL OR q.starts_at IS NOT NULL",
 )
 
 
@@ -107,20 +104,14 @@ async def wishes_of(
     """Return what each (user, channel) wants to be told, those without a wish left out."""
     if not places:
         return {}
-    in_order = sorted(places)
-    levels = {
-        (user_id, channel_id): level
-        for user_id, channel_id, level in await _LEVELS_OF.execute(connection, in_order)
-    }
-    users = sorted({user_id for user_id, _ in places})
-    hours = {
-        user_id: DoNotDisturb(start=start, end=end, timezone=timezone)
-        for user_id, start, end, timezone in await _HOURS_OF.execute(connection, [(each,) for each in users])
-    }
     return {
-        place: Wish(levels.get(place, DEFAULT_LEVEL), hours.get(place[0]))
-        for place in in_order
-        if place in levels or place[0] in hours
+        (user_id, channel_id): Wish(
+            DEFAULT_LEVEL if level is None else level,
+            None if start is None else DoNotDisturb(start=start, end=end, timezone=timezone),
+        )
+        for user_id, channel_id, level, start, end, timezone in await _WISHES_OF.execute(
+            connection, sorted(places)
+        )
     }
 
 

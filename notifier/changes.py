@@ -13,7 +13,7 @@ from sqlalchemy import Column, bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
-from backbone.database.rows import insert_rows
+from backbone.database.rows import RowsStatement, insert_rows, write_together
 from backbone.database.tables import inbox, inbox_counters, outbox
 from backbone.mailbox import NOTIFICATION, RETRACTED
 from backbone.muting import muted_by
@@ -170,13 +170,15 @@ class Changes:
         if not self.entries:
             return set()
         users = {entry["user_id"] for entry in self.entries}
-        await _INSERT_ENTRIES.execute(connection, [_values(_ENTRY, entry) for entry in self.entries])
-        if self.outbox:
-            await _INSERT_OUTBOX.execute(connection, [_values(_OUTBOX, row) for row in self.outbox])
         if self.emptied:
             await connection.execute(_EMPTY_TEXT, self.emptied)
-        await connection.execute(
-            _RAISE_COUNTER, [{"of_user": user, "seq": self._last_seq[user]} for user in sorted(users)]
+        await write_together(
+            connection,
+            [
+                (_INSERT_ENTRIES, [_values(_ENTRY, entry) for entry in self.entries]),
+                (_INSERT_OUTBOX, [_values(_OUTBOX, row) for row in self.outbox]),
+                (_RAISE_COUNTERS, [(user, self._last_seq[user]) for user in sorted(users)]),
+            ],
         )
         return users
 
@@ -199,8 +201,8 @@ _EMPTY_TEXT = (
     .where(inbox.c.user_id == bindparam("of_user"), inbox.c.seq == bindparam("of_seq"))
     .values(title=None, body=None, retracted=True)
 )
-_RAISE_COUNTER = (
-    update(inbox_counters)
-    .where(inbox_counters.c.user_id == bindparam("of_user"))
-    .values(last_seq=bindparam("seq"))
+_RAISE_COUNTERS = RowsStatement(
+    (inbox_counters.c.user_id, inbox_counters.c.last_seq),
+    "UPDATE inbox_counters SET last_seq = given.last_seq FROM {given}"
+    " WHERE inbox_counters.user_id = given.user_id",
 )

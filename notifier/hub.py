@@ -1,11 +1,12 @@
 """The hub: wakes the sessions of a user whose inbox grew, on this node.
 
-A wake-up is a hint that says nothing but "look": it is never lost, and many become one.
+A wake-up is a hint that says no more than "look": it is never lost, and many become one.
 """
 
 from collections.abc import Callable, Iterable
 
-Look = Callable[[], None]
+Look = Callable[[int | None], None]
+"""Looks into the inbox; given a number, only unless the entry of that number was sent."""
 
 
 class Hub:
@@ -29,7 +30,16 @@ class Hub:
         """Wake every session of these users."""
         for user_id in user_ids:
             for look in self._looking.get(user_id, ()):
-                look()
+                look(None)
+
+    def hint(self, user_id: str, seq: int) -> None:
+        """Wake every session of the user that has not sent the entry of this number."""
+        for look in self._looking.get(user_id, ()):
+            look(seq)
+
+    def __contains__(self, user_id: str) -> bool:
+        """Say whether the user is connected here."""
+        return user_id in self._looking
 
     def users(self) -> int:
         """Return how many users are connected here."""

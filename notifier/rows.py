@@ -6,22 +6,17 @@ wait for each other in a circle.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.database.missing import insert_missing
 from backbone.database.rows import RowsStatement
 from backbone.database.tables import inbox, inbox_counters, notified_messages
 from backbone.mailbox import NOTIFICATION
 from notifier.changes import Counter, Stored
 from notifier.projection import Decision, Known, Mentioning, Told
 from schemas.events import encode
-
-# Below what a statement of either database takes as parameters.
-_CHUNK = 1000
 
 # How many notifications of one message are written in one transaction: others wait for it.
 AT_ONCE = 500
@@ -33,20 +28,33 @@ _TOLD = RowsStatement(
     "SELECT i.user_id, i.message_id, i.reason FROM {given} JOIN inbox i ON i.user_id = given.user_id"
     f" AND i.message_id = given.message_id AND i.reason = given.reason AND i.kind = '{NOTIFICATION}'",
 )
-_KEEP_KNOWN = (
-    update(notified_messages)
-    .where(notified_messages.c.message_id == bindparam("of_message"))
-    .values(version=bindparam("new_version"), mentions=bindparam("history"), deleted=bindparam("is_deleted"))
+_known = notified_messages.c
+_KEEP_KNOWN = RowsStatement(
+    (_known.message_id, _known.version, _known.mentions, _known.deleted),
+    "UPDATE notified_messages SET version = given.version, mentions = given.mentions, deleted = given.deleted"
+    " FROM {given} WHERE notified_messages.message_id = given.message_id",
+)
+# One statement makes what is missing and locks all, in the order given: even an update of nothing locks.
+_LOCK_MESSAGES = RowsStatement(
+    (_known.message_id,),
+    "INSERT INTO notified_messages (message_id, version, mentions, deleted)"
+    " SELECT message_id, 0, '[]', false FROM {given} WHERE true ORDER BY row_number"
+    " ON CONFLICT (message_id) DO UPDATE SET version = notified_messages.version"
+    " RETURNING message_id, mentions, deleted",
+)
+_LOCK_COUNTERS = RowsStatement(
+    (inbox_counters.c.user_id,),
+    "INSERT INTO inbox_counters (user_id, epoch, last_seq, read_up_to)"
+    " SELECT user_id, 1, 0, 0 FROM {given} WHERE true ORDER BY row_number"
+    " ON CONFLICT (user_id) DO UPDATE SET last_seq = inbox_counters.last_seq"
+    " RETURNING user_id, last_seq, read_up_to",
 )
 
 
 async def lock_messages(connection: AsyncConnection, message_ids: Sequence[str]) -> dict[str, Known]:
     """Lock what is known of the messages: their events may lie with several members of the group."""
-    table = notified_messages
-    new = [{"message_id": each, "version": 0, "mentions": "[]", "deleted": False} for each in message_ids]
-    await insert_missing(connection, table, new)
-    rows = await _lock(connection, table, message_ids)
-    return {row.message_id: Known(_history_decoder.decode(row.mentions), row.deleted) for row in rows}
+    rows = await _LOCK_MESSAGES.execute(connection, [(each,) for each in message_ids])
+    return {row.message_id: Known(_history_decoder.decode(row.mentions), bool(row.deleted)) for row in rows}
 
 
 async def keep_known(
@@ -54,17 +62,12 @@ async def keep_known(
 ) -> None:
     """Store what is known of messages that are locked, where that has changed."""
     changed = [
-        {
-            "of_message": message_id,
-            "new_version": decision.known.version,
-            "history": encode(decision.known.history).decode(),
-            "is_deleted": decision.known.deleted,
-        }
-        for message_id, decision in decisions.items()
-        if decision.known != before[message_id]
+        (message_id, known.version, encode(known.history).decode(), known.deleted)
+        for message_id, known in ((each, decision.known) for each, decision in decisions.items())
+        if known != before[message_id]
     ]
     if changed:
-        await connection.execute(_KEEP_KNOWN, changed)
+        await _KEEP_KNOWN.execute(connection, changed)
 
 
 async def told_of(
@@ -102,23 +105,5 @@ async def lock_counters(connection: AsyncConnection, users: Iterable[str]) -> di
     in_order = sorted(set(users))
     if not in_order:
         return {}
-    new = [{"user_id": each, "epoch": 1, "last_seq": 0, "read_up_to": 0} for each in in_order]
-    await insert_missing(connection, inbox_counters, new)
-    rows = await _lock(connection, inbox_counters, in_order)
+    rows = await _LOCK_COUNTERS.execute(connection, [(each,) for each in in_order])
     return {row.user_id: Counter(row.last_seq, row.read_up_to) for row in rows}
-
-
-async def _lock(connection: AsyncConnection, table: Table, keys: Sequence[str]) -> list[Any]:
-    """Lock the rows of `keys`, which are sorted, in the order of their code points."""
-    (key,) = table.primary_key.columns
-    # On SQLite the transaction is the only writer already, and this order is the only one.
-    order = key.collate("C") if connection.dialect.name == "postgresql" else key
-    rows: list[Any] = []
-    for chunk in _chunks(keys):
-        query = select(table).where(key.in_(chunk)).order_by(order).with_for_update()
-        rows.extend(await connection.execute(query))
-    return rows
-
-
-def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))

@@ -100,8 +100,10 @@ class Session(Waker):
             self._hub.discard(user_id, self.look)
             await self._end()
 
-    def look(self) -> None:
-        """Send what is new in the inbox, if there is."""
+    def look(self, seq: int | None = None) -> None:
+        """Send what is new in the inbox, if there is: nothing, where the entry of a number given was sent."""
+        if seq is not None and seq <= self._sent_seq:
+            return
         self._news_due = True
         self.wake()
 

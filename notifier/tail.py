@@ -31,9 +31,10 @@ log = structlog.get_logger()
 
 
 class _Numbered(msgspec.Struct):
-    """What a hint needs of an event of a channel."""
+    """What a hint needs: the number of an event in its channel, or of an entry in its inbox."""
 
-    sequence: int
+    sequence: int = 0
+    seq: int = 0
 
 
 _numbered: msgspec.json.Decoder[_Numbered] = msgspec.json.Decoder(_Numbered)
@@ -64,10 +65,14 @@ class Tail:
         for record in records:
             if record.key is None:
                 continue
-            if record.topic not in _STREAMS:
-                users.add(record.key)
-            elif self._feeds.followed(record.key):
-                self._feeds.hint(record.key, _sequence(record))
+            if record.topic in _STREAMS:
+                if self._feeds.followed(record.key):
+                    self._feeds.hint(record.key, _numbers(record).sequence)
+            elif record.key in self._hub:
+                if seq := _numbers(record).seq:
+                    self._hub.hint(record.key, seq)
+                else:
+                    users.add(record.key)
         self._hub.wake(users)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -99,9 +104,9 @@ class Tail:
         self._feeds.hint_all()
 
 
-def _sequence(record: Record) -> int:
-    """Return the number of an event in its channel, 0 where the record holds none: no hint at all."""
+def _numbers(record: Record) -> _Numbered:
+    """Return what the record says of numbers, 0 where it says nothing."""
     try:
-        return decode_with(_numbered, record.value or b"").sequence
+        return decode_with(_numbered, record.value or b"")
     except msgspec.DecodeError:
-        return 0
+        return _Numbered()

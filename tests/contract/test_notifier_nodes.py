@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,7 +14,7 @@ from backbone.database.tables import inbox_counters
 from backbone.eventlog import EventLog, NewRecord
 from backbone.health import Health
 from backbone.http import bind
-from backbone.mailbox import Mailbox
+from backbone.mailbox import Asked, Mailbox, News
 from backbone.settings import Settings
 from backbone.wiring import open_eventlog
 from notifier.feeds import Feeds
@@ -225,6 +225,37 @@ async def test_a_node_learns_of_what_another_wrote(
         while seen < 2:
             seen += await tail.step()
         assert await client.seqs(2) == [1, 2]
+        await tail.close()
+
+
+async def test_a_node_does_not_look_for_what_it_has_sent(
+    database: Database, eventlog: EventLog, box: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a client on the node that wrote the row, the sent topic makes it look for later ones only."""
+    looked: list[Collection[Asked]] = []
+    after = Mailbox.after
+
+    async def counted(mailbox: Mailbox, asked: Collection[Asked], limit: int) -> Mapping[Asked, News]:
+        looked.append(tuple(asked))
+        return await after(mailbox, asked, limit)
+
+    monkeypatch.setattr(Mailbox, "after", counted)
+    health = Health("eventlog", "database")
+    async with node(database) as own, own.connected("bora", 0) as client:
+        tail = Tail(eventlog, own.hub, own.feeds, health)
+        await tail.step(0)
+        await client.hello()
+        talk = Talk()
+        own.hub.wake(await box.apply([talk.post("하나", ["bora"])]))
+        assert await client.seqs(1) == [1]
+        looks = len(looked)
+        await drain(database, eventlog, "notifications", health)
+        assert await tail.step() == 1
+        await box.apply([talk.post("둘", ["bora"])])
+        await drain(database, eventlog, "notifications", health)
+        assert await tail.step() == 1
+        assert await client.seqs(1) == [2]
+        assert looked[looks:] == [(Asked("bora", 1),)]
         await tail.close()
 
 

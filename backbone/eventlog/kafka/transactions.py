@@ -37,6 +37,8 @@ _PASSING_LEADER = {3, _NO_LEADER, 6, 9, 19, 20, 56}
 # MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
 _TOO_LARGE = {10, 18}
 _FIRST_PAUSE_S = 0.002
+# About what brokers take to write the markers of a decided transaction: to ask before is a request in vain.
+_MARKERS_TAKE_S = 0.003
 _LONGEST_PAUSE_S = 0.1
 
 
@@ -135,8 +137,10 @@ class TransactionClient:
         async def ask() -> Iterable[int]:
             return [(await self._ask(request)).error_code]
 
-        for _ in ("decide", "finish"):
-            await _until_done("commit" if commit else "abort", ask)
+        what = "commit" if commit else "abort"
+        await _until_done(what, ask)
+        await asyncio.sleep(_MARKERS_TAKE_S)
+        await _until_done(what, ask)
 
     async def exists(self, topic: str) -> bool:
         return topic in (await self.client.fetch_all_metadata()).topics()
