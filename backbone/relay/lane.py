@@ -27,10 +27,10 @@ from schemas.topics import partition_of
 # The owner looks by itself so often: a wake-up may get lost, and nobody sends one between files.
 POLL_S = 1.0
 EMBEDDED_POLL_S = 0.1
-# Batches follow one another the more slowly the more rows come: what comes meanwhile shares the next, whose
-# cost, here and in the log's servers, is that of its round trips. A row that comes alone is told at once, and
-# a backlog without a pause.
-PACE_S_A_ROW = 0.02
+# A shard works a part of the time: what comes meanwhile shares the next batch, whose cost, here and in the
+# log's servers, is that of its round trips. The longer they take, as on a machine that has much to do, the
+# longer the pause. A row that comes alone is told at once, and a backlog without a pause.
+PACE = 4
 PACE_MAX_S = 0.1
 _PACED_BELOW_ROWS = 100
 # What is under way when the process stops has this long; what was not acknowledged is told again.
@@ -183,8 +183,8 @@ class _Shard:
                     self._stopped.waits_no_longer(self.number)
                     self._backoff_s = _FIRST_BACKOFF_S
                     if 0 < rows < _PACED_BELOW_ROWS:
-                        pace_s = min(PACE_S_A_ROW * rows, PACE_MAX_S)
-                        await stopped_within(stop, began_s + pace_s - now_s())
+                        pace_s = min((now_s() - began_s) * (PACE - 1), PACE_MAX_S)
+                        await stopped_within(stop, pace_s)
                     if not (shard.more or self.woken.is_set()):
                         await one_set_within((self.woken, stop), self._poll_s)
             finally:
