@@ -19,7 +19,8 @@ from backbone.eventlog import DEPENDENCY as EVENTLOG
 from backbone.eventlog import EventLog
 from backbone.health import Health
 from backbone.outbox import Lane, shards_of
-from backbone.relay.shard import owned_shard
+from backbone.relay.joint import Joint
+from backbone.relay.shard import OwnedShard, owned_shard
 from backbone.relay.stopped import StoppedKeys
 from backbone.waiting import one_set_within, stopped_within, until_stopped
 from schemas.topics import partition_of
@@ -27,11 +28,9 @@ from schemas.topics import partition_of
 # The owner looks by itself so often: a wake-up may get lost, and nobody sends one between files.
 POLL_S = 1.0
 EMBEDDED_POLL_S = 0.1
-# A shard works a part of the time: what comes meanwhile shares the next batch, whose cost, here and in the
-# log's servers, is that of its round trips. The longer they take, as on a machine that has much to do, the
-# longer the pause. A row that comes alone is told at once, and a backlog without a pause.
-PACE = 4
-PACE_MAX_S = 0.1
+# What comes within this time shares a batch, whose cost, here and in the log's servers, is that of its round
+# trips. A row that comes alone is told at once, and a backlog without a pause.
+PACE_S = 0.04
 _PACED_BELOW_ROWS = 100
 # What is under way when the process stops has this long; what was not acknowledged is told again.
 STOP_GRACE_S = 1.0
@@ -54,6 +53,7 @@ class LaneRelay:
         self._health = health
         self._stopped = StoppedKeys(lane, health)
         self._shards: list[_Shard] = []
+        self._joint = Joint(eventlog, lane)
         self._presence: Presence | None = None
         if not database.embedded:
             self._presence = Presence(database, f"relay_{lane}", self._wake_all, self._wake_owned)
@@ -88,6 +88,7 @@ class LaneRelay:
             finally:
                 # The shards are free by now: those who stay hear of it at once.
                 left.set()
+                await self._joint.settle()
 
     async def _find_shards(self, stop: asyncio.Event) -> None:
         backoff_s = _FIRST_BACKOFF_S
@@ -103,8 +104,23 @@ class LaneRelay:
 
     def _shard(self, number: int) -> "_Shard":
         return _Shard(
-            self._database, self._eventlog, self._lane, number, self._health, self._stopped, self._mine
+            self._database,
+            self._eventlog,
+            self._lane,
+            number,
+            self._health,
+            self._stopped,
+            self._joint,
+            self._mine,
+            self._owned_changed,
         )
+
+    def _owned_changed(self) -> None:
+        """Send jointly while all shards are owned, if there are several."""
+        if len(self._shards) > 1 and len(self.owned) == len(self._shards):
+            self._joint.begin()
+        else:
+            self._joint.end()
 
     def _mine(self, shard: int) -> bool:
         """Say whether the shard falls to this process: of those present, each takes every n-th."""
@@ -135,7 +151,9 @@ class _Shard:
         number: int,
         health: Health,
         stopped: StoppedKeys,
+        joint: Joint,
         mine: Callable[[int], bool],
+        owned_changed: Callable[[], None],
     ) -> None:
         self.number = number
         self.owned = False
@@ -145,7 +163,9 @@ class _Shard:
         self._lane: Lane = lane
         self._health = health
         self._stopped = stopped
+        self._joint = joint
         self._mine = mine
+        self._owned_changed = owned_changed
         self._poll_s = EMBEDDED_POLL_S if database.embedded else POLL_S
         self._backoff_s = _FIRST_BACKOFF_S
 
@@ -167,28 +187,47 @@ class _Shard:
     async def _own(self, stop: asyncio.Event) -> None:
         """Relay the shard as long as it falls to this process; return soon where another owns it."""
         async with owned_shard(
-            self._database, self._eventlog, self._lane, self.number, self._health, self._stopped
+            self._database,
+            self._eventlog,
+            self._lane,
+            self.number,
+            self._health,
+            self._stopped,
+            joint=self._joint,
         ) as shard:
             if shard is None:
                 self._stopped.waits_no_longer(self.number)
                 await stopped_within(stop, _TRY_TO_OWN_EVERY_S)
                 return
             self._set_owned(True)
-            now_s = asyncio.get_running_loop().time
             try:
                 while not stop.is_set() and self._mine(self.number):
                     self.woken.clear()
-                    began_s = now_s()
-                    rows = await shard.step()
-                    self._stopped.waits_no_longer(self.number)
-                    self._backoff_s = _FIRST_BACKOFF_S
-                    if 0 < rows < _PACED_BELOW_ROWS:
-                        pace_s = min((now_s() - began_s) * (PACE - 1), PACE_MAX_S)
-                        await stopped_within(stop, pace_s)
+                    await self._step(shard, stop)
                     if not (shard.more or self.woken.is_set()):
                         await one_set_within((self.woken, stop), self._poll_s)
+                    if shard.sends_jointly:
+                        # Another shard may have worked meanwhile: the next time they work together.
+                        await self._pause(stop, self._joint.next_at_s)
             finally:
                 self._set_owned(False)
+
+    async def _step(self, shard: OwnedShard, stop: asyncio.Event) -> None:
+        """Tell one batch, and pause after it."""
+        rows = await shard.step()
+        self._stopped.waits_no_longer(self.number)
+        self._backoff_s = _FIRST_BACKOFF_S
+        if not 0 < rows < _PACED_BELOW_ROWS:
+            return
+        next_at_s = asyncio.get_running_loop().time() + PACE_S
+        if shard.sends_jointly:
+            self._joint.next_at_s = max(self._joint.next_at_s, next_at_s)
+        await self._pause(stop, next_at_s)
+
+    async def _pause(self, stop: asyncio.Event, until_s: float) -> None:
+        left_s = until_s - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await stopped_within(stop, left_s)
 
     def _hear(self, error: Unavailable) -> None:
         """Report it: a log that answers all else may still take nothing, so only a step says that it does."""
@@ -199,5 +238,6 @@ class _Shard:
 
     def _set_owned(self, owned: bool) -> None:
         self.owned = owned
+        self._owned_changed()
         shards_owned.labels(self._lane).inc(1 if owned else -1)
         log.info("relay_owns" if owned else "relay_let_go", lane=self._lane, shard=self.number)

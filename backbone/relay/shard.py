@@ -1,7 +1,7 @@
 """One shard of the outbox, told by its owner: read in order, sent behind the shard's fence, deleted.
 
-The fence is taken before the first look: what a former owner had under way is settled by then, and
-whatever it tries later is refused.
+The fence is taken before the first look, and with it that of whoever owned all shards: what a former owner
+had under way is settled by then, and whatever it tries later is refused.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from backbone.errors import Poison
 from backbone.eventlog import EventLog, NewRecord, Producer, RecordTooLarge
 from backbone.health import Health
 from backbone.outbox import Lane
+from backbone.relay.joint import Joint, fence_of_all
 from backbone.relay.records import records_of
 from backbone.relay.stopped import Siding, StoppedKeys
 
@@ -53,10 +54,12 @@ class OwnedShard:
         health: Health,
         stopped: StoppedKeys,
         retry_after_s: float,
+        joint: Joint | None,
     ) -> None:
         self._database = database
         self._connection = connection
-        self._producer = producer
+        self._producer = self._sender = producer
+        self._joint = joint
         self._lane = lane
         self._shard = shard
         self._health = health
@@ -77,6 +80,9 @@ class OwnedShard:
 
         Raises Unavailable: then the shard must be given up.
         """
+        # Chosen before anything is read: what is read after that, this process owned when it had the fence.
+        joint = self._joint.producer if self._joint is not None else None
+        self._sender = joint or self._producer
         retried = 0
         if asyncio.get_running_loop().time() >= self._retry_at_s:
             retried = await self._try_stopped_keys()
@@ -95,6 +101,11 @@ class OwnedShard:
             )
         relayed.labels(self._lane).inc(len(told))
         return retried + len(rows)
+
+    @property
+    def sends_jointly(self) -> bool:
+        """Whether the last step sent with the other shards."""
+        return self._sender is not self._producer
 
     async def _next_rows(self) -> Sequence[Row[Any]]:
         """Return the first rows, as many as are sent at once; the database sends no more than it must."""
@@ -125,7 +136,7 @@ class OwnedShard:
         if not entries:
             return set()
         try:
-            await self._producer.send([record for _, records in entries for record in records])
+            await self._sender.send([record for _, records in entries for record in records])
         except RecordTooLarge as error:
             if len(entries) == 1:
                 self._stop(entries[0][0], str(error))
@@ -199,6 +210,19 @@ async def _read_in_order(connection: AsyncConnection) -> None:
             await connection.execute(text(f"SET enable_{plan} = off"))
 
 
+async def _producer_of(eventlog: EventLog, lane: Lane, shard: int) -> Producer:
+    """Take the fence of the shard's owner, and that of whoever owned it with all others."""
+    producer = await eventlog.producer(fence=f"relay.{lane}.{shard}")
+    taken = False
+    try:
+        await (await eventlog.producer(fence=fence_of_all(lane))).close()
+        taken = True
+    finally:
+        if not taken:
+            await producer.close()
+    return producer
+
+
 @asynccontextmanager
 async def owned_shard(
     database: Database,
@@ -208,6 +232,7 @@ async def owned_shard(
     health: Health,
     stopped: StoppedKeys | None = None,
     retry_after_s: float = RETRY_AFTER_S,
+    joint: Joint | None = None,
 ) -> AsyncIterator[OwnedShard | None]:
     """Own the shard during the block; None where another process owns it. Raises Unavailable."""
     async with ownership(database, f"relay/{lane}/{shard}") as connection:
@@ -216,11 +241,12 @@ async def owned_shard(
             return
         if not database.embedded:
             await _read_in_order(connection)
-        opening = eventlog.producer(fence=f"relay.{lane}.{shard}")
-        producer = await while_owner(database, connection, opening)
+        producer = await while_owner(database, connection, _producer_of(eventlog, lane, shard))
         stopped = stopped or StoppedKeys(lane, health)
         try:
-            yield OwnedShard(database, connection, producer, lane, shard, health, stopped, retry_after_s)
+            yield OwnedShard(
+                database, connection, producer, lane, shard, health, stopped, retry_after_s, joint
+            )
         finally:
             stopped.forget(shard)
             await producer.close()

@@ -1,13 +1,9 @@
 """Several relays on real servers: they share the shards, hear of each other's writes, and take over."""
 
-import os
 import signal
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -17,11 +13,12 @@ from backbone.settings import Settings
 from schemas.topics import MESSAGES_CREATED
 from tests.support.messaging import Talk
 from tests.support.relaying import (
-    Relaying,
     Stores,
     last_versions,
     nothing_left,
     own_stores,
+    owns,
+    process,
     put,
     relaying,
     told_by_channel,
@@ -31,47 +28,11 @@ from tests.support.waiting import until
 TALKS = 12
 HAND_OVER_S = 10.0
 
-PROCESS = """
-import asyncio, os
-from backbone.health import Health
-from backbone.relay import LaneRelay
-from backbone.settings import read_settings
-from backbone.wiring import open_database, open_eventlog
-
-async def main():
-    settings = read_settings(dict(os.environ), dotenv=None)
-    relay = LaneRelay(open_database(settings), open_eventlog(settings), "messages", Health("database"))
-    await relay.run(asyncio.Event())
-
-asyncio.run(main())
-"""
-
 
 @pytest.fixture
 async def stores(real_settings: Settings, unique: str) -> AsyncIterator[Stores]:
     async with own_stores(real_settings, unique) as opened:
         yield opened
-
-
-@contextmanager
-def process(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a relay as a process of its own."""
-    variables = {
-        **os.environ,
-        "MAEARI_DATABASE_URL": settings.database_url,
-        "MAEARI_EVENTLOG_URL": settings.eventlog_url,
-        "MAEARI_TOPIC_PREFIX": settings.topic_prefix,
-    }
-    started = subprocess.Popen([sys.executable, "-c", PROCESS], env=variables, stderr=subprocess.DEVNULL)
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.wait()
-
-
-async def owns(relaying: Relaying, shards: int) -> bool:
-    return len(relaying.relay.owned) == shards
 
 
 async def test_the_shards_are_shared(stores: Stores) -> None:

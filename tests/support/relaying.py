@@ -1,9 +1,12 @@
 """Relays: stepped by hand, or running as a process would run them; and what they leave and tell."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select
@@ -22,6 +25,21 @@ from schemas.states import decode_state
 from schemas.topics import ALL_TOPICS, MESSAGES_STATE, STREAM_TOPICS, partition_of
 from tests.support.database import own_database
 from tests.support.eventlog import dropped_topics, read_all
+
+_PROCESS = """
+import asyncio, os
+from backbone.health import Health
+from backbone.relay import LaneRelay
+from backbone.settings import read_settings
+from backbone.wiring import open_database, open_eventlog
+
+async def main():
+    settings = read_settings(dict(os.environ), dotenv=None)
+    relay = LaneRelay(open_database(settings), open_eventlog(settings), "messages", Health("database"))
+    await relay.run(asyncio.Event())
+
+asyncio.run(main())
+"""
 
 
 @dataclass
@@ -89,6 +107,28 @@ async def relaying(
         await running
         await eventlog.close()
         await database.close()
+
+
+@contextmanager
+def process(settings: Settings) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a relay as a process of its own."""
+    variables = {
+        **os.environ,
+        "MAEARI_DATABASE_URL": settings.database_url,
+        "MAEARI_EVENTLOG_URL": settings.eventlog_url,
+        "MAEARI_TOPIC_PREFIX": settings.topic_prefix,
+    }
+    started = subprocess.Popen([sys.executable, "-c", _PROCESS], env=variables, stderr=subprocess.DEVNULL)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+async def owns(relaying: Relaying, shards: int) -> bool:
+    """Say whether it owns as many shards."""
+    return len(relaying.relay.owned) == shards
 
 
 async def drain(database: Database, eventlog: EventLog, lane: Lane, health: Health) -> int:
