@@ -206,7 +206,7 @@ class _Shard:
                     await self._step(shard, stop)
                     if not (shard.more or self.woken.is_set()):
                         await one_set_within((self.woken, stop), self._poll_s)
-                    if shard.sends_jointly:
+                    if shard.sends_jointly and not shard.more:
                         # Another shard may have worked meanwhile: the next time they work together.
                         await self._pause(stop, self._joint.next_at_s)
             finally:
