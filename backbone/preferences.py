@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.clock import Clock
 from backbone.database.engine import Database
-from backbone.database.missing import insert_missing
 from backbone.database.rows import RowsStatement, insert_rows
 from backbone.database.tables import channel_levels, inbox_counters, outbox, quiet_hours
 from backbone.outbox import outbox_row, shards_of
@@ -27,6 +26,14 @@ _SET_LEVEL = insert_rows(
 )
 _SET_HOURS = insert_rows(
     quiet_hours, tuple(_hours), changing=(_hours.starts_at, _hours.ends_at, _hours.timezone)
+)
+# Makes the rows that are missing and locks all, in the order given: even an update of nothing locks.
+LOCK_COUNTERS = RowsStatement(
+    (inbox_counters.c.user_id,),
+    "INSERT INTO inbox_counters (user_id, epoch, last_seq, read_up_to)"
+    " SELECT user_id, 1, 0, 0 FROM {given} WHERE true ORDER BY row_number"
+    " ON CONFLICT (user_id) DO UPDATE SET last_seq = inbox_counters.last_seq"
+    " RETURNING user_id, last_seq, read_up_to",
 )
 _WISHES_OF = RowsStatement(
     (_levels.user_id, _levels.channel_id),
@@ -117,10 +124,7 @@ async def wishes_of(
 
 async def lock_user(connection: AsyncConnection, user_id: str) -> None:
     """Lock the row that all changes of what is the user's own lock, making it where it is missing."""
-    new = {"user_id": user_id, "epoch": 1, "last_seq": 0, "read_up_to": 0}
-    await insert_missing(connection, inbox_counters, [new])
-    this = select(inbox_counters.c.user_id).where(inbox_counters.c.user_id == user_id)
-    await connection.execute(this.with_for_update())
+    await LOCK_COUNTERS.execute(connection, [(user_id,)])
 
 
 async def tell(connection: AsyncConnection, shards: int, user_id: str, event: UsersEvent) -> None:

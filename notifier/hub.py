@@ -6,7 +6,7 @@ A wake-up is a hint that says no more than "look": it is never lost, and many be
 from collections.abc import Callable, Iterable
 
 Look = Callable[[int | None], None]
-"""Looks into the inbox; given a number, only unless the entry of that number was sent."""
+"""Looks into the inbox, unless the entry of the number given was sent already."""
 
 
 class Hub:

@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.rows import RowsStatement
-from backbone.database.tables import inbox, inbox_counters, notified_messages
+from backbone.database.tables import inbox, notified_messages
 from backbone.mailbox import NOTIFICATION
+from backbone.preferences import LOCK_COUNTERS
 from notifier.changes import Counter, Stored
 from notifier.projection import Decision, Known, Mentioning, Told
 from schemas.events import encode
@@ -34,20 +35,13 @@ _KEEP_KNOWN = RowsStatement(
     "UPDATE notified_messages SET version = given.version, mentions = given.mentions, deleted = given.deleted"
     " FROM {given} WHERE notified_messages.message_id = given.message_id",
 )
-# One statement makes what is missing and locks all, in the order given: even an update of nothing locks.
+# Makes the rows that are missing and locks all, in the order given: even an update of nothing locks.
 _LOCK_MESSAGES = RowsStatement(
     (_known.message_id,),
     "INSERT INTO notified_messages (message_id, version, mentions, deleted)"
     " SELECT message_id, 0, '[]', false FROM {given} WHERE true ORDER BY row_number"
     " ON CONFLICT (message_id) DO UPDATE SET version = notified_messages.version"
     " RETURNING message_id, mentions, deleted",
-)
-_LOCK_COUNTERS = RowsStatement(
-    (inbox_counters.c.user_id,),
-    "INSERT INTO inbox_counters (user_id, epoch, last_seq, read_up_to)"
-    " SELECT user_id, 1, 0, 0 FROM {given} WHERE true ORDER BY row_number"
-    " ON CONFLICT (user_id) DO UPDATE SET last_seq = inbox_counters.last_seq"
-    " RETURNING user_id, last_seq, read_up_to",
 )
 
 
@@ -61,11 +55,11 @@ async def keep_known(
     connection: AsyncConnection, before: Mapping[str, Known], decisions: Mapping[str, Decision]
 ) -> None:
     """Store what is known of messages that are locked, where that has changed."""
-    changed = [
-        (message_id, known.version, encode(known.history).decode(), known.deleted)
-        for message_id, known in ((each, decision.known) for each, decision in decisions.items())
-        if known != before[message_id]
-    ]
+    changed = []
+    for message_id, decision in decisions.items():
+        known = decision.known
+        if known != before[message_id]:
+            changed.append((message_id, known.version, encode(known.history).decode(), known.deleted))
     if changed:
         await _KEEP_KNOWN.execute(connection, changed)
 
@@ -105,5 +99,5 @@ async def lock_counters(connection: AsyncConnection, users: Iterable[str]) -> di
     in_order = sorted(set(users))
     if not in_order:
         return {}
-    rows = await _LOCK_COUNTERS.execute(connection, [(each,) for each in in_order])
+    rows = await LOCK_COUNTERS.execute(connection, [(each,) for each in in_order])
     return {row.user_id: Counter(row.last_seq, row.read_up_to) for row in rows}

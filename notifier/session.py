@@ -101,7 +101,7 @@ class Session(Waker):
             await self._end()
 
     def look(self, seq: int | None = None) -> None:
-        """Send what is new in the inbox, if there is: nothing, where the entry of a number given was sent."""
+        """Send what is new in the inbox, unless the entry of the number given was sent already."""
         if seq is not None and seq <= self._sent_seq:
             return
         self._news_due = True

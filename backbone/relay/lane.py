@@ -28,8 +28,8 @@ from schemas.topics import partition_of
 # The owner looks by itself so often: a wake-up may get lost, and nobody sends one between files.
 POLL_S = 1.0
 EMBEDDED_POLL_S = 0.1
-# What comes within this time shares a batch, whose cost, here and in the log's servers, is that of its round
-# trips. A row that comes alone is told at once, and a backlog without a pause.
+# What comes within this time after a batch shares the next, whose cost, here and in the log's servers, is
+# that of its round trips. A backlog has no pauses.
 PACE_S = 0.04
 _PACED_BELOW_ROWS = 100
 # What is under way when the process stops has this long; what was not acknowledged is told again.

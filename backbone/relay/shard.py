@@ -1,4 +1,4 @@
-"""One shard of the outbox, told by its owner: read in order, sent behind the shard's fence, deleted.
+"""One shard of the outbox, told by its owner: read in order, sent behind a fence, deleted.
 
 The fence is taken before the first look, and with it that of whoever owned all shards: what a former owner
 had under way is settled by then, and whatever it tries later is refused.
@@ -21,7 +21,7 @@ from backbone.errors import Poison
 from backbone.eventlog import EventLog, NewRecord, Producer, RecordTooLarge
 from backbone.health import Health
 from backbone.outbox import Lane
-from backbone.relay.joint import Joint, fence_of_all
+from backbone.relay.joint import Joint, NotSent, fence_of_all
 from backbone.relay.records import records_of
 from backbone.relay.stopped import Siding, StoppedKeys
 
@@ -104,7 +104,7 @@ class OwnedShard:
 
     @property
     def sends_jointly(self) -> bool:
-        """Whether the last step sent with the other shards."""
+        """Whether this shard sends with the others."""
         return self._sender is not self._producer
 
     async def _next_rows(self) -> Sequence[Row[Any]]:
@@ -136,7 +136,7 @@ class OwnedShard:
         if not entries:
             return set()
         try:
-            await self._sender.send([record for _, records in entries for record in records])
+            await self._append([record for _, records in entries for record in records])
         except RecordTooLarge as error:
             if len(entries) == 1:
                 self._stop(entries[0][0], str(error))
@@ -147,6 +147,14 @@ class OwnedShard:
                 [e for e in entries[middle:] if e[0].ordering_key not in self._keys]
             )
         return {row.position for row, _ in entries}
+
+    async def _append(self, records: Sequence[NewRecord]) -> None:
+        try:
+            await self._sender.send(records)
+        except NotSent:
+            # Another shard was lost meanwhile. This one is owned still, behind its own fence.
+            self._sender = self._producer
+            await self._sender.send(records)
 
     async def _try_stopped_keys(self) -> int:
         """See whether the log takes by now what it refused; return how many rows it took."""

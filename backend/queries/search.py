@@ -4,7 +4,8 @@ Guarantees: no hit of a channel that the searcher cannot read, nor of a deleted 
 the index lags behind; `complete` is True only if every state of the index that the page was read from
 held the version asked for, and never of a message that the searcher may not read: that one is waited
 for as one that does not exist. A page is shorter than asked for only at the end of the hits, after
-about PAGE_MAX_BYTES, or when hundreds of hits in a row may not be shown any more; its cursor goes on.
+about PAGE_MAX_BYTES, when hundreds of hits in a row may not be shown any more, or when the index answers
+no more; its cursor goes on.
 """
 
 import asyncio
@@ -116,8 +117,13 @@ async def _checked_page(
     seen: list[bool | None] = []
     answer_until = asyncio.get_running_loop().time() + _ANSWER_WITHIN_S
     for _ in range(_TAKEN_MAX):
-        async with _answering(answer_until):
-            page = await index.search(search.query, rights, take, cursor, witness)
+        try:
+            async with _answering(answer_until):
+                page = await index.search(search.query, rights, take, cursor, witness)
+        except Unavailable:
+            if not hits:
+                raise
+            break
         seen.append(page.witnessed)
         # The rights were read before, the index lags: this is the database's word of the moment.
         readable = await readable_messages(database, [hit.id for hit in page.hits], search.searcher_id)

@@ -3,14 +3,16 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from backbone.errors import Unavailable
 from backbone.eventlog import Fenced, NewRecord, RecordTooLarge
 from backbone.health import Health
+from backbone.relay import joint as joint_module
 from backbone.relay import owned_shard
-from backbone.relay.joint import JOINT_MAX_BYTES, Joint, JointProducer
+from backbone.relay.joint import JOINT_MAX_BYTES, Joint, JointProducer, NotSent
 from backbone.settings import Settings
 from schemas.events import MessageCreated, MessagesEvent
 from schemas.topics import MESSAGES_CREATED
@@ -37,17 +39,18 @@ async def stores(real_settings: Settings, unique: str) -> AsyncIterator[Stores]:
 
 
 class Listening:
-    """A producer that notes what it is sent, and takes nothing that is too large, nor anything while down."""
+    """A producer that notes what it is sent, and takes nothing too large, nor anything while it fails."""
 
     def __init__(self) -> None:
         self.sends: list[list[str]] = []
-        self.down = False
+        self.failure: Exception | None = None
+        self.takes_s = 0.01
         self.closed = False
 
     async def send(self, records: Sequence[NewRecord]) -> None:
-        await asyncio.sleep(0.01)
-        if self.down:
-            raise Unavailable("eventlog", "down on purpose")
+        await asyncio.sleep(self.takes_s)
+        if self.failure is not None:
+            raise self.failure
         self.sends.append([record.key for record in records])
         if any(record.key == "large" for record in records):
             raise RecordTooLarge("on purpose")
@@ -91,16 +94,20 @@ async def test_only_who_sent_what_is_too_large_hears_of_it() -> None:
     assert listening.sends == [["a", "large", "b"], ["a"], ["large"], ["b"]]
 
 
-async def test_a_failure_is_everybody_s_and_for_good() -> None:
-    """As with any fenced producer: another must be opened."""
+@pytest.mark.parametrize("failure", [Unavailable("eventlog", "on purpose"), KeyError("a defect")])
+async def test_a_failure_is_of_those_under_way(failure: Exception) -> None:
+    """Whatever it is, they hear of it; those who wait, or come later, hear that theirs was not sent."""
     listening = Listening()
-    listening.down = True
+    listening.failure = failure
     joint = JointProducer(listening)
-    told = await asyncio.gather(*(joint.send([record(key)]) for key in "ab"), return_exceptions=True)
-    assert all(isinstance(each, Unavailable) for each in told)
-    listening.down = False
-    with pytest.raises(Unavailable, match="on purpose"):
-        await joint.send([record("c")])
+    under_way = [asyncio.create_task(joint.send([record(key)])) for key in "ab"]
+    await asyncio.sleep(0.006)
+    waiting = asyncio.create_task(joint.send([record("c")]))
+    told = await asyncio.gather(*under_way, waiting, return_exceptions=True)
+    assert [type(each) for each in told] == [type(failure), type(failure), NotSent]
+    listening.failure = None
+    with pytest.raises(NotSent):
+        await joint.send([record("d")])
     assert listening.sends == []
 
 
@@ -118,7 +125,7 @@ async def test_what_its_sender_has_left_is_not_sent() -> None:
 
 
 async def test_closed_it_ends_what_is_under_way() -> None:
-    """Who waits is told that the shards send one by one again."""
+    """Who waits is told that the shards send by themselves again."""
     listening = Listening()
     joint = JointProducer(listening)
     under_way = asyncio.create_task(joint.send([record("first")]))
@@ -127,9 +134,47 @@ async def test_closed_it_ends_what_is_under_way() -> None:
     await asyncio.sleep(0)
     await joint.close()
     await under_way
-    with pytest.raises(Unavailable):
+    with pytest.raises(NotSent):
         await waiting
     assert (listening.sends, listening.closed) == ([["first"]], True)
+
+
+async def test_closed_it_gives_up_what_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fate is not known; nothing goes on behind the closed producer."""
+    monkeypatch.setattr(joint_module, "_SENT_WITHIN_S", 0.05)
+    listening = Listening()
+    listening.takes_s = 60
+    joint = JointProducer(listening)
+    under_way = asyncio.create_task(joint.send([record("first")]))
+    await asyncio.sleep(0.006)
+    await joint.close()
+    with pytest.raises(Unavailable, match="under way"):
+        await under_way
+    assert (listening.sends, listening.closed) == ([], True)
+
+
+async def test_a_shard_goes_on_by_itself_where_the_others_end(stores: Stores) -> None:
+    """Rows that it has read already are told behind its own fence, without a new owner."""
+    await put(stores.database, [Talk("c").post("x")])
+    joint = Joint(stores.eventlog, "messages")
+    shard, health = stores.shard_of("c"), Health("database")
+    async with owned_shard(stores.database, stores.eventlog, "messages", shard, health, joint=joint) as owned:
+        assert owned is not None
+        joint.begin()
+        await until(lambda: opened(joint))
+        producer = joint.producer
+        assert producer is not None
+        chosen = owned._next_rows
+
+        async def lost_meanwhile() -> Sequence[Any]:
+            joint.end()
+            return await chosen()
+
+        owned._next_rows = lost_meanwhile  # type: ignore[method-assign]
+        assert await owned.step() == 1
+        assert not owned.sends_jointly
+    await joint.settle()
+    assert await nothing_left(stores.database)
 
 
 async def opened(joint: Joint) -> bool:

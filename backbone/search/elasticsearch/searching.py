@@ -4,6 +4,7 @@ Guarantees: every page is filtered with the rights given for it; hits by relevan
 documents come and go, for two minutes after the last page; what a query costs the server is bounded.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ from backbone.search.elasticsearch.query import BY_RELEVANCE, BY_TIME, bool_quer
 from backbone.search.elasticsearch.witness import witness_aggregation, witnessed
 
 SCAN_PAGE = 1_000
+_MARKED_WITHIN_S = 3.0
 
 log = structlog.get_logger()
 
@@ -187,9 +189,10 @@ class Searches:
     async def _mark(self, words: list[Clause], ids: list[str], answer: Any, point: str | None) -> None:
         """Mark the hits whose words stand far behind; should that take too long, they stay as they are."""
         try:
-            found = await self._search(marks_of(words, ids), point)
-        except Unavailable as error:
-            log.info("search_hits_left_unmarked", hits=len(ids), reason=str(error))
+            async with asyncio.timeout(_MARKED_WITHIN_S):
+                found = await self._search(marks_of(words, ids), point)
+        except (Unavailable, TimeoutError) as error:
+            log.info("search_hits_left_unmarked", hits=len(ids), reason=str(error) or "it took too long")
         else:
             marked(answer["hits"]["hits"], found["hits"]["hits"])
 
